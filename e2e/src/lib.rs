@@ -1,0 +1,15 @@
+//! Kit for end-to-end tests: the real programs, an MCP server that misbehaves on request, and clients without an SDK.
+//!
+//! Start at [`harness`] (runs `mcp-sidecar` and `mcp-gateway`), [`fixture`] (the server behind them, over stdio or as a
+//! remote) and [`client`] (both HTTP transports, raw). [`http`] and [`sse`] are what the clients are made of.
+//!
+//! Nothing here uses the crates under test: what they say is judged by a second reading of the specification.
+
+pub mod client;
+pub mod fixture;
+pub mod harness;
+pub mod http;
+pub mod sse;
+mod wait;
+
+pub use wait::{PATIENCE, eventually, within};

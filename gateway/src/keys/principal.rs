@@ -1,0 +1,72 @@
+//! Who is asking.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{KeyId, Scope, Scopes, hex};
+
+/// Who is asking, and what they may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// Nobody in particular, where no credential is asked for. May do everything.
+    Anonymous,
+    /// The holder of a key.
+    Key {
+        /// Which key.
+        id: KeyId,
+        /// What it is good for.
+        scopes: Scopes,
+    },
+}
+
+impl Principal {
+    /// The one authorization rule.
+    pub fn may(&self, scope: Scope) -> bool {
+        match self {
+            Self::Anonymous => true,
+            Self::Key { scopes, .. } => scopes.contains(scope),
+        }
+    }
+
+    /// What tells principals apart behind the gateway. Stable over restarts; changed scopes do not change it.
+    pub fn hash(&self) -> PrincipalHash {
+        let hash = Sha256::new_with_prefix("mcp-gateway principal\0");
+        let hash = match self {
+            Self::Anonymous => hash.chain_update("anonymous"),
+            Self::Key { id, .. } => hash.chain_update("key\0").chain_update(&id.0),
+        };
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash.finalize()[..16]);
+        PrincipalHash(bytes)
+    }
+}
+
+/// A principal as the hop to a sidecar and session handles name it: 16 bytes of a SHA-256, written as 32 hexadecimal
+/// digits. Names nobody, opens nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrincipalHash([u8; 16]);
+
+impl PrincipalHash {
+    /// The hash with these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for PrincipalHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for PrincipalHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,80 @@
+//! Which tools of a server its clients may see and call.
+
+use bytes::Bytes;
+use smallvec::smallvec;
+
+use crate::envelope::Message;
+use crate::json::{self, Rope};
+
+/// `tools.allow` and `tools.deny`: names in which `*` stands for any run of characters. A tool passes when it matches
+/// some allowed pattern, or none are given, and no denied one. One rule for lists and for calls.
+#[derive(Clone, Debug, Default)]
+pub struct ToolFilter {
+    allow: Vec<String>,
+    deny: Vec<String>,
+}
+
+impl ToolFilter {
+    /// A filter from the two lists of patterns.
+    pub fn new(allow: Vec<String>, deny: Vec<String>) -> Self {
+        Self { allow, deny }
+    }
+
+    /// Whether every tool passes.
+    pub fn is_open(&self) -> bool {
+        self.allow.is_empty() && self.deny.is_empty()
+    }
+
+    /// Whether the tool `name` may be seen and called.
+    pub fn passes(&self, name: &str) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, name));
+        (self.allow.is_empty() || any(&self.allow)) && !any(&self.deny)
+    }
+
+    /// The answer to `tools/list` with only the tools that pass; everything else in it stays as it was.
+    pub fn list(&self, answer: &Message) -> Rope {
+        let tools = answer.at(&["tools"]);
+        let Some((tools, all)) = tools.and_then(|tools| Some((tools, json::elements(tools)?))) else {
+            return answer.clone().into();
+        };
+        let name = |tool: &str| json::lookup(tool, &["name"]).and_then(json::string).map(|name| self.passes(&name));
+        let kept: Vec<&str> = all.into_iter().filter(|tool| name(tool) == Some(true)).collect();
+        json::splice(answer.raw(), smallvec![answer.edit(tools, Bytes::from(format!("[{}]", kept.join(","))))])
+    }
+}
+
+/// Whether `name` fits `pattern`, in which `*` stands for any run of characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(name) = name.strip_prefix(head) else { return false };
+    (0..=name.len()).filter(|&at| name.is_char_boundary(at)).any(|at| matches(rest, &name[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::RequestId;
+
+    fn filter(allow: &[&str], deny: &[&str]) -> ToolFilter {
+        let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+        ToolFilter::new(owned(allow), owned(deny))
+    }
+
+    #[test]
+    fn deny_wins_over_allow_and_no_allow_means_all() {
+        assert!(filter(&[], &[]).passes("x"));
+        assert!(filter(&["get_*"], &[]).passes("get_a"));
+        assert!(!filter(&["get_*"], &[]).passes("set_a"));
+        assert!(!filter(&["*"], &["*secret*"]).passes("my_secret_tool"));
+    }
+
+    #[test]
+    fn a_list_loses_only_what_does_not_pass() {
+        let result = r#"{"x":1.0,"tools":[{"name":"a","v":[1]},{"title":"none"},{"name":"b"}],"nextCursor":"c"}"#;
+        let answer = Message::result(&RequestId::from(1), result);
+        let kept = filter(&[], &["b"]).list(&answer).into_bytes();
+        let expected =
+            br#"{"jsonrpc":"2.0","id":1,"result":{"x":1.0,"tools":[{"name":"a","v":[1]}],"nextCursor":"c"}}"#;
+        assert_eq!(kept, &expected[..]);
+    }
+}

@@ -1,0 +1,307 @@
+//! The end of a process: a signal begins the drain, a deadline or a second signal forces it.
+//!
+//! ```text
+//! running ──SIGTERM, SIGINT, begin()──► draining ──grace over, second signal, force()──► forced
+//!                                          └── all work done: clean stop
+//! ```
+//!
+//! *Draining*: nothing new is accepted, streams end themselves and tell their clients to reconnect,
+//! calls go on. *Forced*: what is left is dropped. [`Shutdown`] moves the phase, [`Drain`] only
+//! watches it, so a part that must obey a stop cannot cause one.
+
+use std::{io, pin::pin, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+
+/// What work that obeys [`Drain::forced`] gets to release what it holds (to kill its children, say)
+/// before it is dropped.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
+
+/// Why a process did not stop cleanly. Maps to exit code 1.
+#[derive(Debug, thiserror::Error)]
+pub enum ShutdownError {
+    #[error("failed to install the signal handlers")]
+    Signals(#[source] io::Error),
+    #[error("work still in progress {0:?} after the stop began was cut off")]
+    Deadline(Duration),
+    #[error("a second signal cut off the work in progress")]
+    SecondSignal,
+    #[error("the stop was forced while work was in progress")]
+    Forced,
+}
+
+/// Watches the phases of a stop. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Drain {
+    draining: CancellationToken,
+    forced: CancellationToken,
+    held: TaskTracker,
+}
+
+/// Keeps [`Shutdown::run`] from returning, until the deadline, for as long as it lives.
+#[must_use = "what is not kept does not hold anything up"]
+#[derive(Debug)]
+pub struct Hold {
+    _token: TaskTrackerToken,
+}
+
+impl Drain {
+    /// Whether the stop has begun.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Whether the stop does not wait any longer.
+    pub fn is_forced(&self) -> bool {
+        self.forced.is_cancelled()
+    }
+
+    /// Resolves when the stop begins. Borrows nothing: `stream.take_until(drain.started())`.
+    pub fn started(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.draining.clone().cancelled_owned()
+    }
+
+    /// Resolves when the stop does not wait any longer. Borrows nothing.
+    pub fn forced(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.forced.clone().cancelled_owned()
+    }
+
+    /// Registers work that a clean stop waits for, beside the future given to [`Shutdown::run`].
+    pub fn hold(&self) -> Hold {
+        Hold { _token: self.held.token() }
+    }
+}
+
+/// Begins and forces the stop. Cheap to clone: for a lifeline's end or an administrator's request.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    phase: Drain,
+}
+
+impl Shutdown {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A handle that watches this stop.
+    pub fn drain(&self) -> Drain {
+        self.phase.clone()
+    }
+
+    /// Begins the drain; `reason` goes to the log. Later calls change nothing.
+    pub fn begin(&self, reason: &str) {
+        if !self.phase.is_draining() {
+            tracing::info!(reason, "stopping");
+            self.phase.draining.cancel();
+        }
+    }
+
+    /// Ends the waiting at once: work in progress is dropped.
+    pub fn force(&self) {
+        self.begin("forced");
+        self.phase.forced.cancel();
+    }
+
+    /// Runs `work` until it ends, and sees to it that it does: SIGTERM or SIGINT begins the drain,
+    /// `grace` later or with a second signal the stop is forced, and work that has not ended shortly
+    /// after is dropped. When `work` ends by itself, the drain begins for whatever [`Drain::hold`]s.
+    ///
+    /// Keep `grace` below the time the supervisor allows (Kubernetes:
+    /// `terminationGracePeriodSeconds`, 30 s by default).
+    pub async fn run<F: Future>(&self, grace: Duration, work: F) -> Result<F::Output, ShutdownError> {
+        let mut signals = Signals::install().map_err(ShutdownError::Signals)?;
+        self.run_on(grace, work, async || signals.next().await).await
+    }
+
+    async fn run_on<F: Future>(
+        &self,
+        grace: Duration,
+        work: F,
+        next_signal: impl AsyncFnMut() -> &'static str,
+    ) -> Result<F::Output, ShutdownError> {
+        let mut work = pin!(async {
+            let output = work.await;
+            self.begin("work ended");
+            self.phase.held.close();
+            self.phase.held.wait().await;
+            output
+        });
+        let cut = tokio::select! {
+            biased; // a stop that was forced is not clean, even when work ends in the same moment
+            cut = self.supervise(grace, next_signal) => cut,
+            output = &mut work => return Ok(output),
+        };
+        self.force();
+        // Whether it ends in time makes no difference to the verdict: something was cut off.
+        tokio::time::timeout(LAST_MOMENTS, work).await.ok();
+        Err(cut)
+    }
+
+    /// Waits for a reason to force the stop. Only signals count as signals: a drain begun by the
+    /// program, followed by the SIGTERM that was on its way too, goes on.
+    async fn supervise(&self, grace: Duration, mut next_signal: impl AsyncFnMut() -> &'static str) -> ShutdownError {
+        let signals = async {
+            self.begin(next_signal().await);
+            next_signal().await
+        };
+        let deadline = async {
+            self.phase.started().await;
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            _ = signals => ShutdownError::SecondSignal,
+            () = deadline => ShutdownError::Deadline(grace),
+            () = self.phase.forced() => ShutdownError::Forced,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(25);
+
+    /// Signals at these seconds after the start, then none.
+    fn signals(at: &[u64]) -> impl AsyncFnMut() -> &'static str {
+        let start = Instant::now();
+        let mut times = at.iter().copied();
+        async move || match times.next() {
+            Some(second) => {
+                tokio::time::sleep_until(start + Duration::from_secs(second)).await;
+                "SIGTERM"
+            }
+            None => pending().await,
+        }
+    }
+
+    #[tokio::test]
+    async fn handles_see_the_phases_in_order() {
+        let shutdown = Shutdown::new();
+        let drain = shutdown.drain();
+        assert!(!drain.is_draining() && !drain.is_forced());
+        shutdown.begin("test");
+        drain.started().await;
+        assert!(drain.is_draining() && !drain.is_forced());
+        shutdown.force();
+        drain.forced().await;
+        assert!(drain.is_forced());
+    }
+
+    #[test]
+    fn forcing_also_begins_the_drain() {
+        let shutdown = Shutdown::new();
+        shutdown.force();
+        assert!(shutdown.drain().is_draining());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_ends_by_itself_ends_the_run() {
+        let run = Shutdown::new().run_on(GRACE, ready(7), signals(&[])).await;
+        assert_eq!(run.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_begins_the_drain_and_work_may_finish() {
+        let shutdown = Shutdown::new();
+        let drain = shutdown.drain();
+        let work = async {
+            drain.started().await;
+            tokio::time::sleep(GRACE / 2).await;
+            assert!(!drain.is_forced());
+            "done"
+        };
+        let run = shutdown.run_on(GRACE, work, signals(&[3])).await;
+        assert_eq!(run.unwrap(), "done");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_forces_the_stop() {
+        let shutdown = Shutdown::new();
+        let begun = Instant::now();
+        let run = shutdown.run_on(GRACE, pending::<()>(), signals(&[3])).await;
+        assert!(matches!(run, Err(ShutdownError::Deadline(GRACE))));
+        assert!(shutdown.drain().is_forced());
+        assert_eq!(begun.elapsed(), Duration::from_secs(3) + GRACE + LAST_MOMENTS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signal_aborts_at_once() {
+        let shutdown = Shutdown::new();
+        let begun = Instant::now();
+        let work = shutdown.drain().forced(); // obeys, so that no last moment is needed
+        let run = shutdown.run_on(GRACE, work, signals(&[3, 4])).await;
+        assert!(matches!(run, Err(ShutdownError::SecondSignal)));
+        assert_eq!(begun.elapsed(), Duration::from_secs(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_signal_after_a_programmatic_drain_does_not_abort() {
+        let shutdown = Shutdown::new();
+        shutdown.begin("lifeline closed");
+        let work = tokio::time::sleep(Duration::from_secs(10));
+        assert!(shutdown.run_on(GRACE, work, signals(&[3])).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_programmatic_force_is_no_clean_stop() {
+        let shutdown = Shutdown::new();
+        let work = shutdown.drain().started();
+        shutdown.force();
+        let run = shutdown.run_on(GRACE, work, signals(&[])).await;
+        assert!(matches!(run, Err(ShutdownError::Forced)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clean_stop_waits_for_what_is_held() {
+        let shutdown = Shutdown::new();
+        let (hold, drain) = (shutdown.drain().hold(), shutdown.drain());
+        let begun = Instant::now();
+        let other = async {
+            drain.started().await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            drop(hold);
+        };
+        let (run, ()) = tokio::join!(shutdown.run_on(GRACE, ready(()), signals(&[])), other);
+        assert!(run.is_ok());
+        assert_eq!(begun.elapsed(), Duration::from_secs(2));
+    }
+
+    #[tokio::test]
+    async fn a_real_sigterm_begins_the_drain() {
+        let shutdown = Shutdown::new();
+        let work = async {
+            let own = rustix::process::getpid();
+            rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
+            shutdown.drain().started().await;
+        };
+        assert!(shutdown.run(GRACE, work).await.is_ok());
+    }
+}

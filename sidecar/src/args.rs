@@ -1,0 +1,220 @@
+//! The command line, and what it says as a [`Launch`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use runtime::admin::AdminArgs;
+use runtime::listen::ListenAddr;
+use runtime::telemetry::TelemetryArgs;
+use wire::spec::{Launch, Mode, ProcessSpec, RemoteTransport, Source, ToolsSpec};
+
+/// Puts an MCP server on HTTP: /sse and /message for clients of 2024-11-05, /mcp for newer ones.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mcp-sidecar",
+    version,
+    after_help = "Example:\n  mcp-sidecar serve --listen 127.0.0.1:8000 -- uvx mcp-server-time"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve one MCP server over HTTP
+    Serve(Box<ServeArgs>),
+    /// Run a program that ends when its parent does (used by `serve` for the processes it starts)
+    #[command(hide = true)]
+    Wrap {
+        /// The parent's process id.
+        parent: i32,
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where to listen: IP:PORT, :PORT or unix:PATH
+    #[arg(long, env = "MCP_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    pub listen: ListenAddr,
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// The server's name in messages and logs; by default the program's
+    #[arg(long, env = "MCP_NAME")]
+    pub name: Option<String>,
+    /// Which sessions share a process: auto (a legacy server gets one process per session), shared, perSession
+    #[arg(long, env = "MCP_MODE", default_value = "auto")]
+    pub mode: ModeArg,
+    /// The most processes at a time; further sessions are refused until one ends
+    #[arg(long, env = "MCP_MAX_PROCESSES", value_name = "N", default_value_t = 64)]
+    pub max_processes: usize,
+    /// Processes started ahead of the sessions that will need them
+    #[arg(long, env = "MCP_WARM_SPARES", value_name = "N", default_value_t = 1)]
+    pub warm_spares: usize,
+    /// End a session without a stream or a pending call after this time
+    #[arg(long, env = "MCP_IDLE_TIMEOUT", value_name = "TIME", default_value = "10m", value_parser = duration)]
+    pub idle_timeout: Duration,
+    /// How long fetching a package may take
+    #[arg(long, env = "MCP_INSTALL_TIMEOUT", value_name = "TIME", default_value = "10m", value_parser = duration)]
+    pub install_timeout: Duration,
+    /// How long the server may take to answer initialize
+    #[arg(long, env = "MCP_STARTUP_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub startup_timeout: Duration,
+    /// How long the server may take for any other answer; progress starts the time anew
+    #[arg(long, env = "MCP_REQUEST_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub request_timeout: Duration,
+    /// How long calls under way may take to finish after a stop was asked for
+    #[arg(long, env = "MCP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = duration)]
+    pub drain_timeout: Duration,
+    /// The largest message, in bytes
+    #[arg(long, env = "MCP_MAX_MESSAGE_BYTES", value_name = "BYTES", default_value_t = 16 << 20)]
+    pub max_message_bytes: usize,
+    /// Show only tools whose names fit one of these patterns (`*` is any text)
+    #[arg(long, value_name = "PATTERN")]
+    pub allow_tool: Vec<String>,
+    /// Hide tools whose names fit one of these patterns
+    #[arg(long, value_name = "PATTERN")]
+    pub deny_tool: Vec<String>,
+    /// A file with the keys that clients must present, one per line; required to listen beyond this machine
+    #[arg(long, env = "MCP_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// A further host name that this server answers to
+    #[arg(long, env = "MCP_PUBLIC_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub public_host: Vec<String>,
+    /// A web origin whose pages may call this server
+    #[arg(long, env = "MCP_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allowed_origin: Vec<String>,
+    /// Where packages of uvx and npx are kept
+    #[arg(long, env = "MCP_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    #[arg(long, env = "XDG_CACHE_HOME", hide = true)]
+    pub xdg_cache_home: Option<PathBuf>,
+    #[arg(long, env = "HOME", hide = true)]
+    pub home: Option<PathBuf>,
+    #[arg(long, env = "PATH", hide = true, default_value = "/usr/local/bin:/usr/bin:/bin")]
+    pub path: String,
+    /// Serve a server elsewhere instead of a program
+    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    pub url: Option<String>,
+    /// How the server at --url is spoken to
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub transport: TransportArg,
+    /// A header for every request to the server at --url
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    pub header: Vec<(String, String)>,
+    /// Read what to serve from standard input, and stop when that ends (used by the gateway)
+    #[arg(long, hide = true, conflicts_with_all = ["url", "command"])]
+    pub supervised: bool,
+    /// The program and its arguments, after --
+    #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["url", "supervised"])]
+    pub command: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ModeArg {
+    Auto,
+    Shared,
+    #[value(name = "perSession", alias = "per-session")]
+    PerSession,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum TransportArg {
+    Auto,
+    StreamableHttp,
+    Sse,
+}
+
+impl ServeArgs {
+    /// What the flags say is to be served.
+    pub fn launch(&self) -> Launch {
+        let source = match &self.url {
+            Some(url) => Source::Url {
+                url: url.clone(),
+                transport: match self.transport {
+                    TransportArg::Auto => RemoteTransport::Auto,
+                    TransportArg::StreamableHttp => RemoteTransport::StreamableHttp,
+                    TransportArg::Sse => RemoteTransport::Sse,
+                },
+                headers: self.header.iter().cloned().collect(),
+            },
+            None => Source::Command {
+                command: self.command.first().cloned().unwrap_or_default(),
+                args: self.command.get(1..).unwrap_or_default().to_vec(),
+                env: BTreeMap::new(),
+            },
+        };
+        let fallback = || self.command.first().and_then(|c| c.rsplit('/').next()).unwrap_or("remote").to_owned();
+        Launch {
+            name: self.name.clone().unwrap_or_else(fallback),
+            source,
+            process: ProcessSpec {
+                mode: match self.mode {
+                    ModeArg::Auto => Mode::Auto,
+                    ModeArg::Shared => Mode::Shared,
+                    ModeArg::PerSession => Mode::PerSession,
+                },
+                max_processes: self.max_processes,
+                warm_spares: self.warm_spares,
+                idle_timeout: self.idle_timeout,
+                install_timeout: self.install_timeout,
+                startup_timeout: self.startup_timeout,
+                request_timeout: self.request_timeout,
+            },
+            tools: ToolsSpec { allow: self.allow_tool.clone(), deny: self.deny_tool.clone() },
+        }
+    }
+
+    /// Where packages are kept; `None` when not even a home directory is known.
+    pub fn packages(&self) -> Option<PathBuf> {
+        let cache = || self.xdg_cache_home.clone().or_else(|| Some(self.home.as_ref()?.join(".cache")));
+        self.cache_dir.clone().or_else(|| Some(cache()?.join("mcp-gateway/packages")))
+    }
+}
+
+/// `90s`, `10m`, `1h`, `250ms`, or a plain number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| "write a time like 250ms, 90s, 10m or 1h".to_owned())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" | "" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number * 60)),
+        "h" => Ok(Duration::from_secs(number * 3600)),
+        _ => Err(format!("`{unit}` is no unit of time; write one like 250ms, 90s, 10m or 1h")),
+    }
+}
+
+/// `Name: value`.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or_else(|| "write a header like `Name: value`".to_owned())?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        assert!(duration("m").is_err() && duration("5 parsecs").is_err());
+    }
+}

@@ -1,0 +1,18 @@
+//! mcp-sidecar: the HTTP face of one MCP server.
+//!
+//! Start reading at [`serve`], which puts the parts together; [`server`] opens sessions on the server's processes,
+//! [`source`] starts those, [`package`] finds out what exactly to start, and [`probe`] keeps telling whether the
+//! server works, as [`state`], which [`http`] shows.
+//!
+//! What it deliberately does not do: know other servers, or clients beyond their sessions. Names, keys, and the merging
+//! of servers are the gateway's business; pods are the operator's.
+
+pub mod args;
+pub mod http;
+pub mod package;
+pub mod probe;
+pub mod serve;
+pub mod server;
+pub mod source;
+pub mod state;
+pub mod wrap;

@@ -1,0 +1,26 @@
+//! See the library's documentation, or `mcp-sidecar --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use runtime::exit::exit_code;
+use sidecar::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    exit_code(run(cli))
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Wrap { parent, command } => Err(sidecar::wrap::wrap(parent, &command).into()),
+        Command::Serve(args) => {
+            cli.telemetry.init()?;
+            // What children leave behind is handed to this process, which ends it.
+            rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
+            // One thread: processes end when the thread that started them does, and one server needs no more.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(sidecar::serve::serve(*args))
+        }
+    }
+}

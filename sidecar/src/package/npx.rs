@@ -1,0 +1,177 @@
+//! `npx [OPTIONS] PACKAGE[@VERSION] [ARGS]`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::Runner;
+use super::install::Step;
+
+#[derive(Debug, Default)]
+pub(super) struct Npx {
+    packages: Vec<String>,
+    /// The program to run, where it is not the package's own.
+    program: Option<String>,
+    args: Vec<String>,
+}
+
+/// The command line, if every option in it is known here.
+pub(super) fn parse(args: &[String]) -> Option<Npx> {
+    let mut npx = Npx::default();
+    let mut words = args.iter();
+    let first = loop {
+        let word = words.next()?;
+        match word.as_str() {
+            "-y" | "--yes" | "-q" | "--quiet" => {}
+            "-p" | "--package" => npx.packages.push(words.next()?.clone()),
+            "--" => break words.next()?,
+            _ if word.starts_with("--package=") => npx.packages.push(word["--package=".len()..].to_owned()),
+            _ if word.starts_with('-') => return None,
+            _ => break word,
+        }
+    };
+    if npx.packages.is_empty() {
+        npx.packages.push(first.clone());
+    } else {
+        npx.program = Some(first.clone());
+    }
+    npx.args = words.cloned().collect();
+    // A path is not a package to be kept.
+    let is_path = |package: &String| package.starts_with(['.', '/', '~']) || package.contains(':');
+    (!npx.packages.iter().any(is_path)).then_some(npx)
+}
+
+#[derive(Default, Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    name: String,
+    bin: Option<Bin>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Bin {
+    One(String),
+    Several(BTreeMap<String, String>),
+}
+
+#[derive(Deserialize)]
+struct Lock {
+    #[serde(default)]
+    packages: BTreeMap<String, Locked>,
+}
+
+#[derive(Deserialize)]
+struct Locked {
+    version: Option<String>,
+}
+
+/// The name of a package without its version: `@scope/name@1.2` is `@scope/name`.
+fn base_name(package: &str) -> &str {
+    let at = package.char_indices().skip(1).find(|(_, c)| *c == '@');
+    at.map_or(package, |(at, _)| &package[..at])
+}
+
+impl Npx {
+    /// The script that the package itself names.
+    fn script(&self, directory: &Path) -> Result<PathBuf, String> {
+        let package = base_name(&self.packages[0]);
+        let root = directory.join("node_modules").join(package);
+        let read = |error: &dyn std::fmt::Display| format!("package {package} has no readable package.json: {error}");
+        let text = fs::read_to_string(root.join("package.json")).map_err(|error| read(&error))?;
+        let manifest: Manifest = serde_json::from_str(&text).map_err(|error| read(&error))?;
+        let own = manifest.name.rsplit('/').next().unwrap_or_default();
+        match manifest.bin {
+            Some(Bin::One(script)) => Ok(root.join(script)),
+            Some(Bin::Several(scripts)) => {
+                let only = (scripts.len() == 1).then(|| scripts.values().next()).flatten();
+                let names: Vec<_> = scripts.keys().map(String::as_str).collect();
+                let choose = || {
+                    format!(
+                        "package {package} brings several programs: write `npx -p {package} PROGRAM` with one of {}",
+                        names.join(", ")
+                    )
+                };
+                only.or_else(|| scripts.get(own)).map(|script| root.join(script)).ok_or_else(choose)
+            }
+            None => Err(format!("package {package} brings no program")),
+        }
+    }
+}
+
+impl Runner for Npx {
+    fn key(&self) -> String {
+        format!("npx {:?}", self.packages)
+    }
+
+    fn package(&self) -> &str {
+        &self.packages[0]
+    }
+
+    fn install(&self, directory: &Path) -> Vec<Step> {
+        let mut args: Vec<OsString> = vec!["install".into(), "--prefix".into(), directory.into()];
+        args.extend(["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=http", "--"].map(Into::into));
+        args.extend(self.packages.iter().map(Into::into));
+        vec![Step { program: "npm", args, env: Vec::new() }]
+    }
+
+    fn entry(&self, directory: &Path) -> Result<(PathBuf, Vec<PathBuf>), String> {
+        let script = match &self.program {
+            Some(program) => directory.join("node_modules/.bin").join(program),
+            None => self.script(directory)?,
+        };
+        // Real servers sometimes forget to make their script executable; npx does not mind, nor does this.
+        let mut head = [0; 64];
+        let read = fs::File::open(&script).and_then(|mut file| file.read(&mut head));
+        let count =
+            read.map_err(|error| format!("package {} has no program {}: {error}", self.packages[0], script.display()))?;
+        let first_line = head[..count].split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let is_script = first_line.starts_with(b"#!") && !first_line.windows(4).any(|word| word == b"node");
+        if is_script { Ok((script, Vec::new())) } else { Ok(("node".into(), vec![script])) }
+    }
+
+    fn installed(&self, directory: &Path) -> Vec<String> {
+        let lock = fs::read_to_string(directory.join("package-lock.json")).ok();
+        let lock: Option<Lock> = lock.and_then(|text| serde_json::from_str(&text).ok());
+        let packages = lock.into_iter().flat_map(|lock| lock.packages);
+        let named = |(path, locked): (String, Locked)| {
+            let (_, name) = path.rsplit_once("node_modules/")?;
+            Some(format!("{name}@{}", locked.version?))
+        };
+        packages.filter_map(named).collect()
+    }
+
+    fn args(&self) -> &[String] {
+        &self.args
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Option<(Vec<String>, Option<String>, Vec<String>)> {
+        let args: Vec<_> = line.split(' ').map(ToOwned::to_owned).collect();
+        parse(&args).map(|npx| (npx.packages, npx.program, npx.args))
+    }
+
+    #[test]
+    fn the_package_the_program_and_its_arguments_are_told_apart() {
+        let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(parsed("-y @s/p@1 stdio -y"), Some((owned(&["@s/p@1"]), None, owned(&["stdio", "-y"]))));
+        assert_eq!(parsed("-p a --package=b run x"), Some((owned(&["a", "b"]), Some("run".to_owned()), owned(&["x"]))));
+        assert_eq!(base_name("@s/p@1"), "@s/p");
+        assert_eq!(base_name("p"), "p");
+    }
+
+    #[test]
+    fn what_is_no_package_of_a_registry_is_left_to_npx() {
+        for line in ["-c ls", "./local", "git+ssh://h/r", "--node-options=x p"] {
+            assert_eq!(parsed(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Tells whether the server works, by using it: a handshake and a list of whatever it declares, on a session of this
+//! program's own, again and again.
+
+use std::time::Duration;
+
+use wire::internal::{CallError, InternalClient};
+use wire::link::Connect;
+use wire::status::Phase;
+
+use crate::server::Server;
+use crate::state::State;
+
+/// How often a server that said nothing is asked whether it is still there.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// How long changes are collected before the lists are read again.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// How long the first retry after a failure waits; each further one twice as long, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long the server may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// To be installed and to shake hands.
+    pub start: Duration,
+    /// For any other answer.
+    pub request: Duration,
+}
+
+/// Probes for ever. `works` is called each time the server has shown that it works.
+pub async fn run<C: Connect>(server: Server<C>, state: State, limits: Limits, works: impl Fn()) {
+    let mut failures = 0u32;
+    loop {
+        let error = match probe(&server, &state, limits, &works, &mut failures).await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        state.phase(Phase::Failing, error.to_string());
+        tracing::warn!(%error, "the server does not work");
+        let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE);
+        failures += 1;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn probe<C: Connect>(
+    server: &Server<C>,
+    state: &State,
+    limits: Limits,
+    works: &impl Fn(),
+    failures: &mut u32,
+) -> Result<std::convert::Infallible, CallError> {
+    let unavailable = |error: wire::front::Unavailable| CallError::Server { code: 0, message: error.reason };
+    let handle = server.open_internal().await.map_err(unavailable)?;
+    let mut client = InternalClient::new(handle).await?;
+    let mut catalogue = client.catalogue("{}", limits.start).await?;
+    loop {
+        tracing::info!(tools = catalogue.tools.len(), "the server is ready");
+        state.ready(catalogue.clone());
+        works();
+        *failures = 0;
+        wait_for_change(&mut client, limits.request).await?;
+        client.lists(&mut catalogue, limits.request).await?;
+    }
+}
+
+/// Returns when a list has changed. Asks now and then whether the server is still there.
+async fn wait_for_change(client: &mut InternalClient, limit: Duration) -> Result<(), CallError> {
+    loop {
+        match tokio::time::timeout(INTERVAL, client.notification()).await {
+            Ok(message) => {
+                if message?.method().ends_with("/list_changed") {
+                    break;
+                }
+            }
+            Err(_) => verify(client, limit).await?,
+        }
+    }
+    tokio::time::sleep(DEBOUNCE).await;
+    Ok(())
+}
+
+/// Asks for something that reaches the server: pings are answered on the way.
+async fn verify(client: &mut InternalClient, limit: Duration) -> Result<(), CallError> {
+    match client.call("tools/list", "{}", limit).await {
+        // A server without tools says so, which is an answer too.
+        Ok(_) | Err(CallError::Server { code: -32601, .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

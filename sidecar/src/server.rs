@@ -1,0 +1,131 @@
+//! Opens sessions on the server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mcp::session::filter::ToolFilter;
+use mcp::session::mux::{Config, Sharing};
+use mcp::session::streams::Transport;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+use wire::front::{Door, Unavailable};
+use wire::hub::{Hub, Settings, Stop};
+use wire::link::Connect;
+use wire::session::{Attach, Caller, Command, SessionHandle, SessionId};
+use wire::spec::{Launch, Mode};
+
+use crate::state::State;
+
+/// When a client that was refused may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// See the [module](self). Clones share it.
+#[derive(Debug)]
+pub struct Server<C: Connect>(Arc<Inner<C>>);
+
+impl<C: Connect> Clone for Server<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[derive(Debug)]
+struct Inner<C: Connect> {
+    name: String,
+    source: Arc<C>,
+    settings: Settings,
+    /// The one connection, where all sessions share it.
+    common: Option<mpsc::Sender<Command>>,
+    /// One for each process that a session may have.
+    slots: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: Stop,
+    state: State,
+}
+
+impl<C: Connect> Server<C> {
+    /// Sessions on connections from `source`, until `stop`.
+    pub fn new(launch: &Launch, source: Arc<C>, state: State, stop: Stop) -> Self {
+        let sharing = match launch.process.mode {
+            // The era of a server is found out by a probe; until there is one every server counts as legacy.
+            Mode::Auto | Mode::PerSession => Sharing::Exclusive,
+            Mode::Shared => Sharing::Common,
+        };
+        let tools = ToolFilter::new(launch.tools.allow.clone(), launch.tools.deny.clone());
+        let mux = Config {
+            sharing,
+            request_timeout: launch.process.request_timeout,
+            startup_timeout: launch.process.startup_timeout,
+            tools,
+            server: launch.name.clone(),
+        };
+        let settings = Settings { mux, idle_timeout: launch.process.idle_timeout };
+        let tasks = TaskTracker::new();
+        let common = (sharing == Sharing::Common).then(|| {
+            let (source, sessions) = (Arc::clone(&source), state.sessions.clone());
+            let (hub, commands) = Hub::new(source, settings.clone(), sessions, stop.clone());
+            tasks.spawn(hub.run());
+            commands
+        });
+        let slots = Arc::new(Semaphore::new(launch.process.max_processes.min(Semaphore::MAX_PERMITS)));
+        Self(Arc::new(Inner { name: launch.name.clone(), source, settings, common, slots, tasks, stop, state }))
+    }
+
+    /// Opens a session for this program's own use: on the common connection, or on one outside the caps.
+    pub async fn open_internal(&self) -> Result<SessionHandle, Unavailable> {
+        self.session(Caller("internal".into()), Transport::Sse, None).await
+    }
+
+    /// Waits until every session's task has ended.
+    pub async fn ended(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    async fn session(
+        &self,
+        caller: Caller,
+        transport: Transport,
+        slot: Option<tokio::sync::OwnedSemaphorePermit>,
+    ) -> Result<SessionHandle, Unavailable> {
+        let id = SessionId::random().map_err(|error| self.refuse(&format!("has no random numbers: {error}")))?;
+        if let Some(common) = &self.0.common {
+            let (reply, opened) = oneshot::channel();
+            let attach = Command::Attach(Attach { id, caller, transport, reply });
+            common.send(attach).await.map_err(|_| self.refuse("is stopping"))?;
+            return opened.await.map_err(|_| self.refuse("is stopping"));
+        }
+        let Inner { source, settings, state, stop, tasks, .. } = &*self.0;
+        let (mut hub, commands) = Hub::new(Arc::clone(source), settings.clone(), state.sessions.clone(), stop.clone());
+        let handle = hub.add(id, caller, transport).ok_or_else(|| self.refuse("is stopping"))?;
+        drop(commands);
+        tasks.spawn(async move {
+            hub.run().await;
+            drop(slot);
+        });
+        Ok(handle)
+    }
+
+    fn refuse(&self, why: &str) -> Unavailable {
+        Unavailable { reason: format!("server `{}` {why}", self.0.name), retry_after: RETRY_AFTER }
+    }
+}
+
+impl<C: Connect> Door for Server<C> {
+    async fn open(&self, caller: Caller, transport: Transport) -> Result<SessionHandle, Unavailable> {
+        if self.0.stop.drain.is_cancelled() {
+            return Err(self.refuse("is stopping; connect again"));
+        }
+        let slot = match self.0.common {
+            Some(_) => None,
+            None => Some(Arc::clone(&self.0.slots).try_acquire_owned().map_err(|_| {
+                self.refuse("has as many processes as it may (`maxProcesses`); try again when a session has ended")
+            })?),
+        };
+        self.session(caller, transport, slot).await
+    }
+
+    fn find(&self, id: &str, caller: &Caller) -> Option<SessionHandle> {
+        self.0.state.sessions.find(id, caller)
+    }
+}

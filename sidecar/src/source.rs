@@ -1,0 +1,143 @@
+//! Where the server's processes come from.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use futures::FutureExt as _;
+use mcp::json::Rope;
+use mcp::session::mux::Loss;
+use tokio::sync::OnceCell;
+use wire::child::{Child, Program, spawn};
+use wire::link::{Connect, Event, Link};
+use wire::status::Phase;
+
+use crate::package::Packages;
+use crate::state::{Counted, State};
+
+/// Starts processes of one program, some of them ahead of need.
+#[derive(Debug)]
+pub struct Processes {
+    /// As the user gave it; what is really run is found out once.
+    program: Program,
+    packages: Packages,
+    resolved: OnceCell<Program>,
+    spares: Mutex<Vec<Process>>,
+    warm_spares: usize,
+    state: State,
+}
+
+/// A process whose end is noted in the state.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    state: State,
+    _counted: Counted,
+}
+
+impl Processes {
+    /// Processes of `program`, `warm_spares` of them ahead of need once [`Self::warm`] is called.
+    pub fn new(program: Program, packages: Packages, warm_spares: usize, state: State) -> Self {
+        state.transport("stdio");
+        Self { program, packages, resolved: OnceCell::new(), spares: Mutex::default(), warm_spares, state }
+    }
+
+    /// Starts the spares that are missing. They are not initialized: what a server offers may depend on who asks.
+    pub fn warm(&self) {
+        let Some(program) = self.resolved.get() else { return };
+        let mut spares = self.lock();
+        while spares.len() < self.warm_spares {
+            match self.start(program) {
+                Ok(process) => spares.push(process),
+                Err(loss) => return tracing::warn!(error = loss.message, "no spare process could be started"),
+            }
+        }
+    }
+
+    /// Ends the spares in order.
+    pub async fn stop(&self) {
+        let spares = std::mem::take(&mut *self.lock());
+        futures::future::join_all(spares.into_iter().map(Link::stop)).await;
+    }
+
+    /// A spare that still runs.
+    fn spare(&self) -> Option<Process> {
+        loop {
+            let mut process = self.lock().pop()?;
+            match process.child.next().now_or_never() {
+                Some(Event::Lost(loss)) => tracing::info!(error = loss.message, "a spare process has ended"),
+                // A word before it was spoken to is nobody's.
+                Some(_) | None => return Some(process),
+            }
+        }
+    }
+
+    fn start(&self, program: &Program) -> Result<Process, Loss> {
+        let child = spawn(program).map_err(|error| Loss {
+            message: format!(
+                "server `{}` cannot be started: {}: {error}; see that the program is there and may be run",
+                program.name,
+                program.program.display()
+            ),
+            data: None,
+        })?;
+        Ok(Process { child, state: self.state.clone(), _counted: self.state.count() })
+    }
+
+    async fn resolve(&self) -> Result<&Program, Loss> {
+        let resolve = async || {
+            let resolved = self.packages.resolve(&self.program, &self.state).await?;
+            self.state.phase(Phase::Starting, "starting");
+            Ok(resolved)
+        };
+        self.resolved.get_or_try_init(resolve).await
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Process>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connect for Processes {
+    type Link = Process;
+
+    async fn connect(&self) -> Result<Process, Loss> {
+        let program = self.resolve().await?;
+        let process = match self.spare() {
+            Some(spare) => spare,
+            None => return self.start(program),
+        };
+        self.warm();
+        Ok(process)
+    }
+}
+
+impl Link for Process {
+    fn send(&mut self, message: Rope) {
+        self.child.send(message);
+    }
+
+    async fn next(&mut self) -> Event {
+        let event = self.child.next().await;
+        if let Event::Lost(loss) = &event {
+            tracing::warn!(error = loss.message, "a process of the server has ended");
+            self.state.ended(self.child.exit().unwrap_or_default(), self.child.tail());
+        }
+        event
+    }
+
+    async fn stop(self) {
+        self.child.stop().await;
+    }
+}
+
+/// Where a program is, as a shell would find it.
+pub fn find_program(program: &std::path::Path, path: &str) -> Option<PathBuf> {
+    let is_file = |candidate: &PathBuf| {
+        use std::os::unix::fs::PermissionsExt as _;
+        candidate.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    if program.components().count() > 1 {
+        return Some(program.to_owned()).filter(is_file);
+    }
+    path.split(':').map(|directory| PathBuf::from(directory).join(program)).find(is_file)
+}

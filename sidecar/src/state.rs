@@ -1,0 +1,134 @@
+//! What is known of the server, for everybody who asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry as Metrics;
+use tokio::sync::watch;
+use wire::child::{Exit, Tail};
+use wire::session::Registry;
+use wire::status::{Catalogue, LastExit, Phase, Status};
+
+/// See the [module](self). Clones share it.
+#[derive(Clone, Debug)]
+pub struct State {
+    status: watch::Sender<Status>,
+    processes: Arc<AtomicUsize>,
+    /// The open sessions.
+    pub sessions: Registry,
+}
+
+/// Counts a process (or remote session) for as long as it lives.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let status = Status { message: "starting".to_owned(), ..Status::default() };
+        Self { status: watch::Sender::new(status), processes: Arc::default(), sessions: Registry::default() }
+    }
+}
+
+impl State {
+    /// The status now.
+    pub fn now(&self) -> Status {
+        self.complete(self.status.borrow().clone())
+    }
+
+    /// Follows the status.
+    pub fn follow(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Adds the counts, which change too often to be followed.
+    pub fn complete(&self, status: Status) -> Status {
+        let (processes, sessions) = (self.processes.load(Ordering::Relaxed), self.sessions.len());
+        Status { processes, sessions, ..status }
+    }
+
+    /// Counts one more process.
+    pub fn count(&self) -> Counted {
+        self.processes.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(&self.processes))
+    }
+
+    /// How far the server is, in short and in words.
+    pub fn phase(&self, phase: Phase, message: impl Into<String>) {
+        let message = message.into();
+        self.status.send_if_modified(|status| {
+            let changed = status.phase != phase || status.message != message;
+            (status.phase, status.message) = (phase, message);
+            changed
+        });
+    }
+
+    /// What carries its messages.
+    pub fn transport(&self, transport: &str) {
+        self.status.send_if_modified(|status| {
+            let changed = status.transport != transport;
+            transport.clone_into(&mut status.transport);
+            changed
+        });
+    }
+
+    /// It works, and offers this.
+    pub fn ready(&self, catalogue: Catalogue) {
+        self.status.send_modify(|status| {
+            let version = status.catalogue.as_ref().map_or(0, |old| old.version) + 1;
+            status.catalogue = Some(Catalogue { version, ..catalogue });
+            (status.phase, status.message) = (Phase::Ready, "ready".to_owned());
+        });
+    }
+
+    /// The exact packages it runs from.
+    pub fn packages(&self, packages: Vec<String>) {
+        self.status.send_modify(|status| status.packages = packages);
+    }
+
+    /// A process ended without being told to.
+    pub fn ended(&self, exit: Exit, tail: &Tail) {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let last = LastExit { code: exit.code, signal: exit.signal, time, stderr_tail: tail.lines() };
+        self.status.send_modify(|status| {
+            status.restarts += 1;
+            status.last_exit = Some(last);
+        });
+    }
+}
+
+impl State {
+    /// Adds the server's figures to the metrics.
+    pub fn register(&self, metrics: &mut Metrics) {
+        metrics.register_collector(Box::new(self.clone()));
+    }
+}
+
+impl Collector for State {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let status = self.now();
+        let ready = i64::from(status.phase == Phase::Ready);
+        let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        for (name, help, value) in [
+            ("mcp_server_ready", "Whether the server has shown that it works.", ready),
+            ("mcp_server_processes", "Processes, or sessions of a remote server.", gauge(status.processes)),
+            ("mcp_server_sessions", "Client sessions.", gauge(status.sessions)),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let restarts = ConstCounter::new(status.restarts);
+        let help = "Processes that ended without being told to.";
+        restarts.encode(encoder.encode_descriptor("mcp_server_restarts", help, None, restarts.metric_type())?)
+    }
+}

@@ -1,0 +1,23 @@
+//! Running a program so that it ends when its parent does, even when that is killed.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
+/// Becomes the program; returns only on failure.
+///
+/// The kernel sends the signal when the *thread* that started this process ends, so the parent starts processes from
+/// a thread that lives as long as it does.
+pub fn wrap(parent: i32, command: &[OsString]) -> io::Error {
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        return error.into();
+    }
+    // It may have died before the signal was arranged.
+    if getppid().map(rustix::process::Pid::as_raw_nonzero).map(std::num::NonZero::get) != Some(parent) {
+        return io::Error::other("the parent has ended");
+    }
+    let Some((program, args)) = command.split_first() else { return io::Error::other("no program was given") };
+    std::process::Command::new(program).args(args).exec()
+}

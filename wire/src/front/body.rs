@@ -1,0 +1,110 @@
+//! The body of an event stream.
+
+use std::convert::Infallible;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, Response};
+use bytes::Bytes;
+use futures::Stream;
+use mcp::session::streams::Delivery;
+use mcp::sse::{COMMENT_KEEPALIVE, Chunks, EventHead, encode, encode_text};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::session::{Frame, StreamRx};
+
+/// How often an idle stream says that it is there. Proxies cut streams that are silent for 30 s and more.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(14);
+
+/// A session's stream as a response body.
+#[derive(Debug)]
+pub struct EventBody {
+    frames: StreamRx,
+    /// Encoded and not yet sent, in reverse order.
+    ready: Vec<Bytes>,
+    keep_alive: Pin<Box<Sleep>>,
+    /// Whether events carry ids, so that the stream can be resumed.
+    ids: bool,
+}
+
+impl EventBody {
+    /// The events of `frames`.
+    pub fn new(frames: StreamRx, ids: bool) -> Self {
+        Self { frames, ready: Vec::new(), keep_alive: Box::pin(sleep(KEEP_ALIVE)), ids }
+    }
+
+    /// Starts with the event that names the endpoint for messages (2024-11-05, "HTTP with SSE").
+    #[must_use]
+    pub fn endpoint(mut self, path: &str) -> Self {
+        let head = EventHead { event: Some("endpoint"), ..EventHead::default() };
+        self.put(encode_text(&head, Bytes::copy_from_slice(path.as_bytes())));
+        self
+    }
+
+    /// Starts with an event without data, so that the client can resume from here (2025-11-25).
+    #[must_use]
+    pub fn primed(mut self) -> Self {
+        if let Some(stream) = self.frames.id() {
+            let id = mcp::session::streams::EventId { stream, number: 0 }.to_string();
+            self.put(encode(&EventHead { id: Some(&id), ..EventHead::default() }, []));
+        }
+        self
+    }
+
+    /// Continues with a frame that was taken from the stream already.
+    #[must_use]
+    pub fn then(mut self, frame: Frame) -> Self {
+        self.take(frame);
+        self
+    }
+
+    /// The response.
+    pub fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::from_stream(self));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+        // nginx would otherwise hold events back.
+        headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+        response
+    }
+
+    fn take(&mut self, frame: Frame) {
+        let Frame::Message(delivery) = frame else { return };
+        let Delivery { event, message, .. } = *delivery;
+        if !message.is_empty() {
+            let id = self.ids.then(|| event.to_string());
+            let head = EventHead { id: id.as_deref(), event: Some("message"), retry: None };
+            self.put(encode(&head, message));
+        }
+    }
+
+    fn put(&mut self, chunks: Chunks) {
+        self.ready.splice(0..0, chunks.into_iter().rev());
+    }
+}
+
+impl Stream for EventBody {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(chunk) = self.ready.pop() {
+                self.keep_alive.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                return Poll::Ready(Some(Ok(chunk)));
+            }
+            match self.frames.poll_next(cx) {
+                Poll::Ready(Some(frame)) => self.take(frame),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    ready!(self.keep_alive.as_mut().poll(cx));
+                    self.ready.push(Bytes::from_static(COMMENT_KEEPALIVE));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What both front ends ask of a request.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use mcp::envelope::{self, Incoming, Message};
+use mcp::version::Version;
+
+use super::Problem;
+use crate::session::Caller;
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_else(Self::anonymous))
+    }
+}
+
+/// A header's text, if it is there and is visible ASCII.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Reads the messages of a POST.
+pub(super) async fn messages(headers: &HeaderMap, body: Body, max: usize) -> Result<Incoming, Problem> {
+    let media_type = text(headers, &CONTENT_TYPE).and_then(|value| value.split(';').next()).map(str::trim);
+    if !media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json")) {
+        let text = "the body must be JSON: send the header `Content-Type: application/json`";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    }
+    if headers.contains_key(CONTENT_ENCODING) {
+        let text = "the body must not be compressed: leave out `Content-Encoding`";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    }
+    let body = Limited::new(body, max).collect().await.map_err(|error| unread(&*error, max))?;
+    Ok(envelope::parse(body.to_bytes(), max)?)
+}
+
+fn unread(error: &(dyn std::error::Error + 'static), max: usize) -> Problem {
+    if error.is::<LengthLimitError>() {
+        let text = format!("the body is larger than the limit of {max} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    } else {
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body could not be read: {error}"))
+    }
+}
+
+/// The messages of a session that speaks `version`: only 2025-03-26 has batches.
+pub(super) fn unbatched(incoming: Incoming, version: Option<Version>) -> Result<Vec<Message>, Problem> {
+    match incoming {
+        Incoming::Batch(_) if version != Some(Version::V2025_03_26) => {
+            let text = "batches are part of protocol version 2025-03-26 only: send one message per POST";
+            Err(Problem::from(envelope::Refused {
+                code: envelope::code::INVALID_REQUEST,
+                reason: text.to_owned(),
+                id: None,
+            }))
+        }
+        incoming => Ok(incoming.into_messages()),
+    }
+}
+
+/// What the client can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Accepts {
+    pub(super) json: bool,
+    pub(super) events: bool,
+}
+
+impl Accepts {
+    /// From the `Accept` headers; a client that sends none takes anything (RFC 9110, 12.5.1).
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut accepts = Self { json: !headers.contains_key(ACCEPT), events: !headers.contains_key(ACCEPT) };
+        let values = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+        for range in values.flat_map(|value| value.split(',')) {
+            match range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+                "*/*" => accepts = Self { json: true, events: true },
+                "application/json" | "application/*" => accepts.json = true,
+                "text/event-stream" | "text/*" => accepts.events = true,
+                _ => {}
+            }
+        }
+        accepts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_is_read_as_ranges_and_its_absence_as_anything() {
+        let of = |value: Option<&'static str>| {
+            let headers = value.map(|value| (ACCEPT, axum::http::HeaderValue::from_static(value)));
+            let Accepts { json, events } = Accepts::of(&headers.into_iter().collect());
+            (json, events)
+        };
+        assert_eq!(of(None), (true, true));
+        assert_eq!(of(Some("*/*")), (true, true));
+        assert_eq!(of(Some("application/json, text/event-stream")), (true, true));
+        assert_eq!(of(Some("Application/JSON;q=0.9")), (true, false));
+        assert_eq!(of(Some("text/html")), (false, false));
+    }
+}

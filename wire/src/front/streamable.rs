@@ -1,0 +1,272 @@
+//! Streamable HTTP (2025-03-26 to 2025-11-25).
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use axum::response::IntoResponse;
+use http_body_util::StreamBody;
+use mcp::envelope::{self, Incoming, Kind, Message};
+use mcp::header::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
+use mcp::json::Rope;
+use mcp::session::streams::Transport;
+use mcp::version::{Era, Version};
+
+use super::request::{self, Accepts};
+use super::{Door, EventBody, Front, Problem};
+use crate::session::{Caller, Frame, RefusedRequest, SessionHandle, StreamRx};
+
+/// An answer that comes within this time, with nothing before it, is sent as plain JSON; after it the response
+/// becomes an event stream, so that what is between does not take it for dead.
+const PLAIN_ANSWER: Duration = Duration::from_millis(100);
+
+const SESSION: HeaderName = HeaderName::from_static(MCP_SESSION_ID);
+const VERSION: HeaderName = HeaderName::from_static(MCP_PROTOCOL_VERSION);
+const LAST_EVENT: HeaderName = HeaderName::from_static(LAST_EVENT_ID);
+
+/// Takes messages; answers on the response.
+pub(super) async fn post<D: Door>(
+    State(front): State<Front<D>>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response<Body>, Problem> {
+    let accepts = Accepts::of(&headers);
+    if !accepts.json && !accepts.events {
+        let text = "send the header `Accept: application/json, text/event-stream`";
+        return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, text));
+    }
+    check_version(&headers)?;
+    let incoming = request::messages(&headers, body, front.settings.max_body).await?;
+    match request::text(&headers, &SESSION) {
+        Some(id) => {
+            let handle = find(&front, id, &caller)?;
+            let messages = request::unbatched(incoming, handle.version())?;
+            exchange(&handle, messages, accepts).await
+        }
+        None => initialize(&front, caller, incoming, accepts).await,
+    }
+}
+
+/// Opens a session with the `initialize` that a client without one must send.
+async fn initialize<D: Door>(
+    front: &Front<D>,
+    caller: Caller,
+    incoming: Incoming,
+    accepts: Accepts,
+) -> Result<Response<Body>, Problem> {
+    let Incoming::Single(message) = incoming else {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "a session is opened by a single `initialize` request"));
+    };
+    if message.method() != "initialize" || message.kind() != Kind::Request {
+        let text = "the header `Mcp-Session-Id` is missing: open a session with `initialize` first";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, text));
+    }
+    let handle = Opening(Some(front.door.open(caller, Transport::Streamable).await?));
+    let Some(session) = handle.0.clone() else { return Err(Problem::no_session()) };
+    let id = HeaderValue::from_str(session.id.as_str()).map_err(|_| Problem::no_session())?;
+    let (stream, mut frames) = session.stream();
+    session.post(vec![message], Some(stream)).await.map_err(|_| Problem::no_session())?;
+    let first = first_frame(&mut frames, accepts).await;
+    let refused = matches!(&first, First::Plain(answer) if is_error(answer));
+    let mut response = respond(first, frames, accepts, None)?;
+    if !refused {
+        response.headers_mut().insert(SESSION, id);
+        handle.keep();
+    }
+    Ok(response)
+}
+
+/// A session whose `initialize` has not been answered: ends when the client does not wait for that.
+struct Opening(Option<SessionHandle>);
+
+impl Opening {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(session) = &self.0 {
+            session.close_now();
+        }
+    }
+}
+
+/// Posts messages to an open session.
+async fn exchange(handle: &SessionHandle, messages: Vec<Message>, accepts: Accepts) -> Result<Response<Body>, Problem> {
+    let asks = messages.iter().any(|message| message.kind() == Kind::Request);
+    if !asks {
+        handle.post(messages, None).await.map_err(|_| Problem::no_session())?;
+        return Ok(StatusCode::ACCEPTED.into_response());
+    }
+    let (stream, mut frames) = handle.stream();
+    handle.post(messages, Some(stream)).await.map_err(|_| Problem::no_session())?;
+    let first = first_frame(&mut frames, accepts).await;
+    respond(first, frames, accepts, handle.version())
+}
+
+/// How a response begins.
+enum First {
+    /// The only thing there is to say.
+    Plain(Rope),
+    /// A stream, which may begin with a frame.
+    Stream(Option<Frame>),
+    Problem(Problem),
+}
+
+async fn first_frame(frames: &mut StreamRx, accepts: Accepts) -> First {
+    loop {
+        let next = if accepts.events {
+            match tokio::time::timeout(PLAIN_ANSWER, frames.next()).await {
+                Ok(next) => next,
+                Err(_) => return First::Stream(None),
+            }
+        } else {
+            frames.next().await
+        };
+        match next {
+            None => return First::Problem(Problem::no_session()),
+            Some(Frame::Refused(refused)) => return First::Problem(refused_request(*refused)),
+            Some(Frame::Message(delivery)) if delivery.last && accepts.json && !delivery.message.is_empty() => {
+                return First::Plain(delivery.message);
+            }
+            Some(frame) if accepts.events => return First::Stream(Some(frame)),
+            // A client that reads JSON only gets the answer and nothing else.
+            Some(_) => {}
+        }
+    }
+}
+
+fn refused_request(refused: RefusedRequest) -> Problem {
+    match refused {
+        RefusedRequest::Gone => Problem::no_session(),
+        RefusedRequest::IdInUse(id) => Problem::id_in_use(id),
+        RefusedRequest::UnknownEvent => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "`Last-Event-ID` names no event of this session; open the stream without it",
+        ),
+    }
+}
+
+fn respond(
+    first: First,
+    frames: StreamRx,
+    accepts: Accepts,
+    version: Option<Version>,
+) -> Result<Response<Body>, Problem> {
+    match first {
+        First::Problem(problem) => Err(problem),
+        First::Plain(answer) => Ok(plain(answer)),
+        First::Stream(frame) => {
+            debug_assert!(accepts.events, "a stream is for a client that reads one");
+            let body = events(frames, version);
+            Ok(frame.into_iter().fold(body, EventBody::then).into_response())
+        }
+    }
+}
+
+fn events(frames: StreamRx, version: Option<Version>) -> EventBody {
+    let body = EventBody::new(frames, true);
+    if version.is_some_and(Version::primes_streams) { body.primed() } else { body }
+}
+
+/// An answer as JSON, written from the pieces it is in.
+fn plain(answer: Rope) -> Response<Body> {
+    let length = answer.len();
+    let body = match answer.chunks() {
+        [_] => Body::from(answer.into_bytes()),
+        _ if length <= 16 << 10 => Body::from(answer.into_bytes()),
+        _ => {
+            let frames =
+                answer.into_iter().map(|chunk| Ok::<_, std::convert::Infallible>(http_body::Frame::data(chunk)));
+            Body::new(StreamBody::new(futures::stream::iter(frames)))
+        }
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response
+}
+
+fn is_error(answer: &Rope) -> bool {
+    let parsed = envelope::parse(answer.clone().into_bytes(), usize::MAX);
+    matches!(parsed, Ok(Incoming::Single(message)) if message.kind() == Kind::Error)
+}
+
+/// Opens, or resumes, a stream for what answers no request.
+pub(super) async fn get<D: Door>(
+    State(front): State<Front<D>>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Response<Body>> {
+    let Some(id) = request::text(&headers, &SESSION) else {
+        let text = "GET opens a stream of a session: send its `Mcp-Session-Id`, or open one by POST of `initialize`";
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, text);
+        return Err(([(ALLOW, "POST, DELETE, OPTIONS")], problem).into_response());
+    };
+    listen(&front, caller, id, &headers).await.map_err(IntoResponse::into_response)
+}
+
+async fn listen<D: Door>(
+    front: &Front<D>,
+    caller: Caller,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Problem> {
+    if !Accepts::of(headers).events {
+        let text = "GET answers with an event stream: send the header `Accept: text/event-stream`";
+        return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, text));
+    }
+    check_version(headers)?;
+    let handle = find(front, id, &caller)?;
+    let after = request::text(headers, &LAST_EVENT).map(str::parse).transpose();
+    let after = after.map_err(|_| refused_request(RefusedRequest::UnknownEvent))?;
+    let mut frames = handle.listen(after).await.map_err(|_| Problem::no_session())?;
+    // The session has taken, or refused, the stream once it says which one it is.
+    match tokio::time::timeout(PLAIN_ANSWER, frames.next()).await {
+        Ok(Some(Frame::Refused(refused))) => Err(refused_request(*refused)),
+        Ok(Some(frame)) => Ok(events(frames, primed_version(&handle, after.is_some())).then(frame).into_response()),
+        Ok(None) if after.is_none() => Err(Problem::no_session()),
+        Ok(None) | Err(_) => Ok(events(frames, primed_version(&handle, after.is_some())).into_response()),
+    }
+}
+
+/// A resumed stream has events to resume from already.
+fn primed_version(handle: &SessionHandle, resumed: bool) -> Option<Version> {
+    handle.version().filter(|_| !resumed)
+}
+
+/// Ends the session.
+pub(super) async fn delete<D: Door>(
+    State(front): State<Front<D>>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    check_version(&headers)?;
+    let Some(id) = request::text(&headers, &SESSION) else {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "the header `Mcp-Session-Id` says which session is to end"));
+    };
+    find(&front, id, &caller)?.close().await.map_err(|_| Problem::no_session())?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn find<D: Door>(front: &Front<D>, id: &str, caller: &Caller) -> Result<SessionHandle, Problem> {
+    let found = front.door.find(id, caller).filter(|handle| handle.transport == Transport::Streamable);
+    found.ok_or_else(Problem::no_session)
+}
+
+/// A revision that is not spoken here is refused (2025-06-18, "Protocol Version Header").
+fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(VERSION) else { return Ok(()) };
+    let version = value.to_str().ok().and_then(|text| text.parse::<Version>().ok());
+    if version.is_some_and(|version| version.era() == Era::Legacy) {
+        return Ok(());
+    }
+    let spoken: Vec<_> = Version::ALL.iter().filter(|v| v.era() == Era::Legacy).map(|v| v.as_str()).collect();
+    let text = format!("Unsupported protocol version in `MCP-Protocol-Version` (supported: {})", spoken.join(", "));
+    Err(Problem::new(StatusCode::BAD_REQUEST, text))
+}

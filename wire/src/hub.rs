@@ -1,0 +1,272 @@
+//! The task that owns a server connection and the sessions that talk over it.
+//!
+//! It waits for whatever happens next (a client's command, a message of the server, a connection that ended, a
+//! deadline), tells the state machines, and does what they say. Nothing here waits for a client: what a slow one does
+//! not take is cut.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mcp::session::mux::{Config, Loss, Mux, Out, Relation, Sharing};
+use mcp::session::streams::Transport;
+use mcp::session::{Clock, SessionKey};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::clients::Clients;
+use crate::link::{Connect, Event, Link};
+use crate::session::{COMMAND_QUEUE, Caller, Command, Departures, Registry, SessionHandle, SessionId};
+
+/// A server that was up for this long has not failed to start.
+const STABLE: Duration = Duration::from_secs(10);
+/// How long the first retry after a failure waits; each further one waits twice as long, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How a hub is to work.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the mux needs to know.
+    pub mux: Config,
+    /// A session that has no stream open, waits for nothing and does nothing for this long is ended.
+    pub idle_timeout: Duration,
+}
+
+/// Starts hubs.
+#[derive(Debug)]
+pub struct Hub<C: Connect> {
+    connect: Arc<C>,
+    settings: Settings,
+    mux: Mux,
+    clients: Clients,
+    departures: Arc<Departures>,
+    commands: mpsc::Receiver<Command>,
+    link: Connection<C::Link>,
+    failures: u32,
+    started: Instant,
+    stop: Stop,
+}
+
+/// Ends a hub.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// From then on sessions end as soon as nothing waits for an answer, and the hub with the last of them.
+    pub drain: CancellationToken,
+    /// Ends it now.
+    pub now: CancellationToken,
+}
+
+enum Connection<L> {
+    None,
+    Starting(Pin<Box<dyn Future<Output = Result<L, Loss>> + Send>>),
+    Up { link: L, since: Instant },
+}
+
+impl<L> std::fmt::Debug for Connection<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Starting(_) => "Starting",
+            Self::Up { .. } => "Up",
+        })
+    }
+}
+
+/// What woke the task.
+enum Wake<L> {
+    Command(Option<Command>),
+    Server(Event),
+    Started(Result<L, Loss>),
+    Departures,
+    Deadline,
+    Drain,
+    Stop,
+}
+
+impl<C: Connect> Hub<C> {
+    /// A hub that takes commands from the returned sender once [`Self::run`] runs, until `stop`.
+    pub fn new(connect: Arc<C>, settings: Settings, registry: Registry, stop: Stop) -> (Self, mpsc::Sender<Command>) {
+        let (tx, commands) = mpsc::channel(COMMAND_QUEUE);
+        let clients = Clients::new(registry, &tx);
+        let departures = clients.departures();
+        let (mux, link, started) = (Mux::new(settings.mux.clone()), Connection::None, Instant::now());
+        let hub = Self { connect, settings, mux, clients, departures, commands, link, failures: 0, started, stop };
+        (hub, tx)
+    }
+
+    /// Adds a session before the hub runs.
+    pub fn add(&mut self, id: SessionId, caller: Caller, transport: Transport) -> Option<SessionHandle> {
+        let key = self.mux.attach();
+        self.clients.add(key, (id, caller, transport), self.now())
+    }
+
+    /// Runs until told to stop or, where the connection is exclusive, until its session has ended. Then ends the
+    /// connection in order.
+    pub async fn run(mut self) {
+        loop {
+            self.flush();
+            if self.stop.drain.is_cancelled() && self.end_idle_sessions() {
+                break;
+            }
+            if self.settings.mux.sharing == Sharing::Exclusive && self.clients.is_empty() {
+                break;
+            }
+            self.start_if_wanted();
+            match self.wake().await {
+                Wake::Command(Some(command)) => self.command(command),
+                Wake::Server(event) => self.event(event),
+                Wake::Started(Ok(link)) => self.connected(link),
+                Wake::Started(Err(loss)) => self.failed(&loss),
+                Wake::Departures => {
+                    let ended = self.clients.take_departures(self.now());
+                    ended.into_iter().for_each(|session| self.end(session));
+                }
+                Wake::Deadline => self.deadline(),
+                Wake::Drain => {}
+                Wake::Command(None) | Wake::Stop => break,
+            }
+        }
+        self.clients.clear();
+        if let Connection::Up { link, .. } = std::mem::replace(&mut self.link, Connection::None) {
+            link.stop().await;
+        }
+    }
+
+    fn now(&self) -> Clock {
+        self.started.elapsed()
+    }
+
+    /// Does what the mux says.
+    fn flush(&mut self) {
+        while let Some(out) = self.mux.poll() {
+            match out {
+                Out::ToServer(message) => {
+                    if let Connection::Up { link, .. } = &mut self.link {
+                        link.send(message);
+                    }
+                }
+                Out::Hopeless(loss) => self.failed(&loss),
+                Out::ToClient { session, relation, message } => {
+                    if matches!(relation, Relation::Answer(_))
+                        && let Some(version) = self.mux.version(session)
+                    {
+                        self.clients.set_version(session, version);
+                    }
+                    self.clients.deliver(session, &relation, message);
+                }
+            }
+        }
+    }
+
+    fn start_if_wanted(&mut self) {
+        if !matches!(self.link, Connection::None) || !self.mux.wants_server() {
+            return;
+        }
+        let pause = match self.failures {
+            0 => Duration::ZERO,
+            n => (FIRST_PAUSE * 2u32.saturating_pow(n.min(16) - 1)).min(LONGEST_PAUSE),
+        };
+        let connect = Arc::clone(&self.connect);
+        self.link = Connection::Starting(Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            connect.connect().await
+        }));
+    }
+
+    async fn wake(&mut self) -> Wake<C::Link> {
+        let draining = self.stop.drain.is_cancelled();
+        let idle_check = self.started + self.next_check();
+        let connection = async {
+            match &mut self.link {
+                Connection::None => std::future::pending().await,
+                Connection::Starting(starting) => Wake::Started(starting.await),
+                Connection::Up { link, .. } => Wake::Server(link.next().await),
+            }
+        };
+        tokio::select! {
+            command = self.commands.recv() => Wake::Command(command),
+            wake = connection => wake,
+            () = self.departures.arrived() => Wake::Departures,
+            () = tokio::time::sleep_until(idle_check) => Wake::Deadline,
+            () = self.stop.drain.cancelled(), if !draining => Wake::Drain,
+            () = self.stop.now.cancelled() => Wake::Stop,
+        }
+    }
+
+    /// When to look at deadlines next: the mux's, and the idle sessions' now and then.
+    fn next_check(&self) -> Clock {
+        let idle = self.now() + (self.settings.idle_timeout / 4).max(Duration::from_millis(50));
+        self.mux.deadline().map_or(idle, |deadline| deadline.min(idle))
+    }
+
+    fn deadline(&mut self) {
+        let now = self.now();
+        self.mux.expire(now);
+        if let Some(before) = now.checked_sub(self.settings.idle_timeout) {
+            let idle = self.clients.idle(before, |session| self.mux.is_busy(session));
+            idle.into_iter().for_each(|session| self.end(session));
+        }
+    }
+
+    /// Ends every session that waits for nothing; whether none is left.
+    fn end_idle_sessions(&mut self) -> bool {
+        for session in self.clients.keys() {
+            if !self.mux.is_busy(session) {
+                self.end(session);
+            }
+        }
+        self.clients.is_empty()
+    }
+
+    fn command(&mut self, command: Command) {
+        let now = self.now();
+        match command {
+            Command::Post { session, messages, stream } => {
+                for message in self.clients.post(session, messages, stream, now).into_iter().flatten() {
+                    self.mux.from_client(session, message, now);
+                }
+            }
+            Command::Listen { session, after, stream } => self.clients.listen(session, after, stream, now),
+            Command::Attach(attach) => {
+                let key = self.mux.attach();
+                self.clients.attach(key, attach, now);
+            }
+            Command::Close { session } => self.end(session),
+        }
+    }
+
+    fn end(&mut self, session: SessionKey) {
+        self.mux.detach(session);
+        self.clients.remove(session);
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Message(message) => self.mux.from_server(message, self.now()),
+            Event::Junk => {}
+            Event::Unreadable { id, reason } => self.mux.unreadable_answer(id, &reason),
+            Event::Lost(loss) => {
+                if let Connection::Up { since, .. } = self.link {
+                    self.failures = if since.elapsed() > STABLE { 1 } else { self.failures + 1 };
+                }
+                self.link = Connection::None;
+                self.mux.disconnected(&loss);
+            }
+        }
+    }
+
+    fn connected(&mut self, link: C::Link) {
+        self.link = Connection::Up { link, since: Instant::now() };
+        self.mux.connected(self.now());
+    }
+
+    /// No server could be started: those who wait are told now, and it is tried again when it is wanted again.
+    fn failed(&mut self, loss: &Loss) {
+        self.failures += 1;
+        self.link = Connection::None;
+        self.mux.unavailable(loss);
+    }
+}

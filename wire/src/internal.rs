@@ -1,0 +1,197 @@
+//! A client of this program's own: it looks at a server the way every other client does.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use mcp::envelope::{self, Incoming, Kind, Message, RequestId, code};
+use mcp::json;
+use serde_json::value::RawValue;
+
+use crate::session::{Frame, SessionHandle, StreamRx};
+use crate::status::Catalogue;
+
+/// A list may have this many pages; a server that goes on for ever is not followed.
+const MAX_PAGES: usize = 1000;
+/// A notification is forgotten when this many wait.
+const MAX_NOTIFICATIONS: usize = 256;
+
+/// Why a call brought no result.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The session, or its server, is gone.
+    #[error("the session has ended")]
+    Ended,
+    /// Nothing came in time.
+    #[error("no answer to {method} within {} s", limit.as_secs_f32())]
+    Timeout {
+        /// What was called.
+        method: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The server answered with an error.
+    #[error("{message}")]
+    Server {
+        /// The JSON-RPC code.
+        code: i64,
+        /// What the server says.
+        message: String,
+    },
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct InternalClient {
+    handle: SessionHandle,
+    frames: StreamRx,
+    next_id: u64,
+    notifications: VecDeque<Message>,
+}
+
+impl InternalClient {
+    /// A client on a session that was opened as HTTP+SSE, whose stream nobody else reads.
+    pub async fn new(handle: SessionHandle) -> Result<Self, CallError> {
+        let frames = handle.listen(None).await.map_err(|_| CallError::Ended)?;
+        Ok(Self { handle, frames, next_id: 0, notifications: VecDeque::new() })
+    }
+
+    /// Asks, and waits for the answer. `params` is raw JSON.
+    pub async fn call(&mut self, method: &str, params: &str, limit: Duration) -> Result<Message, CallError> {
+        self.next_id += 1;
+        let id = RequestId::from(self.next_id);
+        self.send(Message::call(Some(&id), method, Some(params))).await?;
+        let answer = async {
+            loop {
+                let message = self.message().await?;
+                if message.is_response() && message.id().as_ref() == Some(&id) {
+                    return Ok(message);
+                }
+                self.aside(message).await?;
+            }
+        };
+        let timeout = || CallError::Timeout { method: method.to_owned(), limit };
+        let answer = tokio::time::timeout(limit, answer).await.map_err(|_| timeout())??;
+        match answer.kind() {
+            Kind::Error => Err(CallError::Server {
+                code: answer.at(&["code"]).and_then(|code| code.parse().ok()).unwrap_or_default(),
+                message: answer.str_at(&["message"]).unwrap_or_default().into_owned(),
+            }),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Waits for the next notification.
+    pub async fn notification(&mut self) -> Result<Message, CallError> {
+        loop {
+            if let Some(message) = self.notifications.pop_front() {
+                return Ok(message);
+            }
+            let message = self.message().await?;
+            self.aside(message).await?;
+        }
+    }
+
+    /// Sends a notification.
+    pub async fn notify(&mut self, method: &str) -> Result<(), CallError> {
+        self.send(Message::call(None, method, None)).await
+    }
+
+    /// Shakes hands, declaring `capabilities` (raw JSON), and lists everything the server declares.
+    pub async fn catalogue(&mut self, capabilities: &str, limit: Duration) -> Result<Catalogue, CallError> {
+        let params = format!(
+            r#"{{"protocolVersion":"{}","capabilities":{capabilities},"clientInfo":{{"name":"mcp-gateway","version":"{}"}}}}"#,
+            mcp::version::Version::NEWEST_LEGACY,
+            env!("CARGO_PKG_VERSION"),
+        );
+        let hello = self.call("initialize", &params, limit).await?;
+        self.notify("notifications/initialized").await?;
+        let raw = |path: &[&str]| hello.at(path).and_then(|raw| RawValue::from_string(raw.to_owned()).ok());
+        let mut catalogue = Catalogue {
+            version: 0,
+            protocol_version: hello.str_at(&["protocolVersion"]).unwrap_or_default().into_owned(),
+            server_info: raw(&["serverInfo"]),
+            capabilities: raw(&["capabilities"]),
+            instructions: hello.str_at(&["instructions"]).map(std::borrow::Cow::into_owned),
+            ..Catalogue::default()
+        };
+        self.lists(&mut catalogue, limit).await?;
+        Ok(catalogue)
+    }
+
+    /// Lists everything that the capabilities in `catalogue` declare.
+    pub async fn lists(&mut self, catalogue: &mut Catalogue, limit: Duration) -> Result<(), CallError> {
+        let capabilities = catalogue.capabilities.as_deref().map_or("{}", RawValue::get).to_owned();
+        let declares = |name: &str| json::lookup(&capabilities, &[name]).is_some();
+        if declares("tools") {
+            catalogue.tools = self.list("tools/list", "tools", limit).await?;
+        }
+        if declares("resources") {
+            catalogue.resources = self.list("resources/list", "resources", limit).await?;
+            let templates = self.list("resources/templates/list", "resourceTemplates", limit).await;
+            catalogue.resource_templates = optional(templates)?;
+        }
+        if declares("prompts") {
+            catalogue.prompts = self.list("prompts/list", "prompts", limit).await?;
+        }
+        Ok(())
+    }
+
+    /// All pages of a list.
+    async fn list(&mut self, method: &str, key: &str, limit: Duration) -> Result<Vec<Box<RawValue>>, CallError> {
+        let (mut items, mut params) = (Vec::new(), "{}".to_owned());
+        for _ in 0..MAX_PAGES {
+            let page = self.call(method, &params, limit).await?;
+            let found = page.at(&[key]).and_then(json::elements).unwrap_or_default();
+            items.extend(found.into_iter().filter_map(|item| RawValue::from_string(item.to_owned()).ok()));
+            match page.at(&["nextCursor"]).filter(|cursor| *cursor != "null") {
+                Some(cursor) => params = format!(r#"{{"cursor":{cursor}}}"#),
+                None => break,
+            }
+        }
+        Ok(items)
+    }
+
+    async fn message(&mut self) -> Result<Message, CallError> {
+        loop {
+            let Some(Frame::Message(delivery)) = self.frames.next().await else { return Err(CallError::Ended) };
+            if let Ok(Incoming::Single(message)) = envelope::parse(delivery.message.into_bytes(), usize::MAX) {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Deals with what is not the answer that is waited for.
+    async fn aside(&mut self, message: Message) -> Result<(), CallError> {
+        match message.kind() {
+            Kind::Request => {
+                let text = "this client only looks";
+                self.send(Message::error(message.id().as_ref(), code::METHOD_NOT_FOUND, text, None)).await
+            }
+            Kind::Notification => {
+                if self.notifications.len() < MAX_NOTIFICATIONS {
+                    self.notifications.push_back(message);
+                }
+                Ok(())
+            }
+            Kind::Result | Kind::Error => Ok(()),
+        }
+    }
+
+    async fn send(&self, message: Message) -> Result<(), CallError> {
+        self.handle.post(vec![message], None).await.map_err(|_| CallError::Ended)
+    }
+}
+
+impl Drop for InternalClient {
+    fn drop(&mut self) {
+        self.handle.close_now();
+    }
+}
+
+/// Many servers declare resources and know nothing of templates.
+fn optional(list: Result<Vec<Box<RawValue>>, CallError>) -> Result<Vec<Box<RawValue>>, CallError> {
+    match list {
+        Err(CallError::Server { .. }) => Ok(Vec::new()),
+        other => other,
+    }
+}

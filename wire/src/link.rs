@@ -1,0 +1,46 @@
+//! A connection to one server, whatever carries it.
+
+use std::future::Future;
+
+use mcp::envelope::Message;
+use mcp::json::Rope;
+use mcp::session::mux::Loss;
+
+/// What comes from a server.
+#[derive(Debug)]
+pub enum Event {
+    /// A message.
+    Message(Message),
+    /// Something that is no message; it is counted and forgotten.
+    Junk,
+    /// An answer that cannot be handed on.
+    Unreadable {
+        /// The request it answers.
+        id: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// The connection has ended; nothing follows.
+    Lost(Loss),
+}
+
+/// A connection to a server that is up. Dropping it ends the connection at once; [`Link::stop`] is kinder.
+pub trait Link: Send + 'static {
+    /// Takes a message to be written, in order. Never waits: a link for which too much waits reports itself lost.
+    fn send(&mut self, message: Rope);
+
+    /// The next event, writing what was sent meanwhile. Nothing is lost when the future is dropped.
+    fn next(&mut self) -> impl Future<Output = Event> + Send;
+
+    /// Ends the connection in order.
+    fn stop(self) -> impl Future<Output = ()> + Send;
+}
+
+/// Makes links to a server.
+pub trait Connect: Send + Sync + 'static {
+    /// What it makes.
+    type Link: Link;
+
+    /// Makes one. On failure says why, for those who wait for it.
+    fn connect(&self) -> impl Future<Output = Result<Self::Link, Loss>> + Send;
+}

@@ -1,0 +1,376 @@
+//! What passes between an HTTP request and the task that owns its session.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use mcp::envelope::Message;
+use mcp::session::SessionKey;
+use mcp::session::streams::{Delivery, EventId, StreamId, Transport};
+use mcp::version::Version;
+use tokio::sync::{Notify, mpsc};
+
+/// Commands that may wait for a session's task. Each is one HTTP request, which waits until there is room.
+pub const COMMAND_QUEUE: usize = 256;
+/// Messages that may wait for one client's connection. Beyond that, or beyond [`STREAM_BYTES`], it is too slow and cut.
+const STREAM_QUEUE: usize = 1024;
+/// The same in bytes; a single message may always wait, however large.
+const STREAM_BYTES: usize = 4 << 20;
+
+/// A session's secret name: 128 random bits in hexadecimal.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SessionId(Arc<str>);
+
+impl SessionId {
+    /// A new one, from the system's random source.
+    ///
+    /// # Errors
+    /// When the system has no random bytes to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(format!("{:032x}", u128::from_be_bytes(bytes)).into()))
+    }
+
+    /// The text that clients present.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whoever reads it could use it.
+        f.write_str("SessionId(…)")
+    }
+}
+
+/// Who makes a request, as whoever authenticated it says. A session belongs to the one that opened it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Caller(pub Arc<str>);
+
+impl Caller {
+    /// Everybody, where nobody has to say who they are.
+    pub fn anonymous() -> Self {
+        Self("anonymous".into())
+    }
+}
+
+/// What an HTTP request asks of the task that owns its session.
+#[derive(Debug)]
+pub enum Command {
+    /// Messages the client posted.
+    Post {
+        /// The session.
+        session: SessionKey,
+        /// In their order.
+        messages: Vec<Message>,
+        /// Where the answers go; `None` when there is nothing to answer, or they go on a stream that is open already.
+        stream: Option<StreamTx>,
+    },
+    /// The client opened a stream to listen on.
+    Listen {
+        /// The session.
+        session: SessionKey,
+        /// The last event it knows of a stream that broke.
+        after: Option<EventId>,
+        /// The stream.
+        stream: StreamTx,
+    },
+    /// A client opens a session on a connection that is shared.
+    Attach(Attach),
+    /// The client ended the session.
+    Close {
+        /// The session.
+        session: SessionKey,
+    },
+}
+
+/// A session to be opened; see [`Command::Attach`].
+#[derive(Debug)]
+pub struct Attach {
+    /// Its name.
+    pub id: SessionId,
+    /// Whose it is.
+    pub caller: Caller,
+    /// How it was opened.
+    pub transport: Transport,
+    /// Takes its handle.
+    pub reply: tokio::sync::oneshot::Sender<SessionHandle>,
+}
+
+/// What is sent to one client connection.
+#[derive(Debug)]
+pub enum Frame {
+    /// A message.
+    Message(Box<Delivery>),
+    /// The request cannot be served; nothing follows.
+    Refused(Box<RefusedRequest>),
+}
+
+/// Why a POST or GET was not accepted by its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefusedRequest {
+    /// The session has ended.
+    Gone,
+    /// It reuses the id of a request that is still worked on.
+    IdInUse(mcp::envelope::RequestId),
+    /// `Last-Event-ID` names an event that was never sent.
+    UnknownEvent,
+}
+
+/// A stream to a client as its session's task holds it. Dropping it ends the stream.
+#[derive(Clone, Debug)]
+pub struct StreamTx {
+    frames: mpsc::Sender<Frame>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queued_bytes: AtomicUsize,
+    id: OnceLock<StreamId>,
+}
+
+/// The other end, held by the HTTP response. When it is dropped, the session's task is told.
+#[derive(Debug)]
+pub struct StreamRx {
+    frames: mpsc::Receiver<Frame>,
+    shared: Arc<Shared>,
+    farewell: Option<(Arc<Departures>, SessionKey)>,
+}
+
+/// Why a frame was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The client reads too slowly, and too much waits for it already.
+    Slow,
+    /// The client is gone.
+    Gone,
+}
+
+/// A stream whose reader, when dropped, reports to `departures` on behalf of `session`.
+pub fn stream(departures: &Arc<Departures>, session: SessionKey) -> (StreamTx, StreamRx) {
+    let (tx, rx) = mpsc::channel(STREAM_QUEUE);
+    let shared = Arc::new(Shared::default());
+    let farewell = Some((Arc::clone(departures), session));
+    (StreamTx { frames: tx, shared: Arc::clone(&shared) }, StreamRx { frames: rx, shared, farewell })
+}
+
+impl StreamTx {
+    /// Hands a frame over without waiting.
+    pub fn offer(&self, frame: Frame) -> Result<(), Cut> {
+        let bytes = frame.bytes();
+        let queued = self.shared.queued_bytes.load(Ordering::Relaxed);
+        if queued > 0 && queued + bytes > STREAM_BYTES {
+            return Err(Cut::Slow);
+        }
+        self.frames.try_send(frame).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Cut::Slow,
+            mpsc::error::TrySendError::Closed(_) => Cut::Gone,
+        })?;
+        self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Tells the reader which stream of the session this is.
+    pub fn set_id(&self, id: StreamId) {
+        self.shared.id.get_or_init(|| id);
+    }
+
+    fn is(&self, other: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, other)
+    }
+}
+
+impl StreamRx {
+    /// The next frame; `None` when the stream has ended.
+    pub async fn next(&mut self) -> Option<Frame> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The same, for hand-written futures.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        let frame = ready!(self.frames.poll_recv(cx));
+        match &frame {
+            Some(frame) => drop(self.shared.queued_bytes.fetch_sub(frame.bytes(), Ordering::Relaxed)),
+            None => self.farewell = None,
+        }
+        Poll::Ready(frame)
+    }
+
+    /// Which stream of its session this is, once the session knows.
+    pub fn id(&self) -> Option<StreamId> {
+        self.shared.id.get().copied()
+    }
+}
+
+impl Drop for StreamRx {
+    fn drop(&mut self) {
+        if let Some((departures, session)) = self.farewell.take() {
+            departures.report(Departure { session, stream: Arc::clone(&self.shared) });
+        }
+    }
+}
+
+impl Frame {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(delivery) => delivery.message.len(),
+            Self::Refused(_) => 0,
+        }
+    }
+}
+
+/// Connections that ended from the client's side. A list beside the command queue, because whoever drops a stream
+/// cannot wait for room in that queue; bounded by the number of streams.
+#[derive(Debug, Default)]
+pub struct Departures {
+    list: Mutex<Vec<Departure>>,
+    arrived: Notify,
+}
+
+/// One such connection.
+#[derive(Debug)]
+pub struct Departure {
+    /// Whose it was.
+    pub session: SessionKey,
+    stream: Arc<Shared>,
+}
+
+impl Departure {
+    /// Whether it is this stream.
+    pub fn is(&self, stream: &StreamTx) -> bool {
+        stream.is(&self.stream)
+    }
+}
+
+impl Departures {
+    fn report(&self, departure: Departure) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).push(departure);
+        self.arrived.notify_one();
+    }
+
+    /// Waits for some. Nothing is lost when the future is dropped.
+    pub async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// All there are.
+    pub fn take(&self) -> Vec<Departure> {
+        std::mem::take(&mut self.list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A session as HTTP requests see it.
+#[derive(Clone, Debug)]
+pub struct SessionHandle {
+    /// Its secret name.
+    pub id: SessionId,
+    /// Whose it is.
+    pub caller: Caller,
+    /// How it was opened.
+    pub transport: Transport,
+    key: SessionKey,
+    commands: mpsc::Sender<Command>,
+    departures: Arc<Departures>,
+    version: Arc<OnceLock<Version>>,
+}
+
+/// The session's task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session has ended")]
+pub struct Ended;
+
+impl SessionHandle {
+    /// A handle on the session `key` of the task that takes `commands`.
+    pub fn new(
+        attach: (SessionId, Caller, Transport),
+        key: SessionKey,
+        commands: mpsc::Sender<Command>,
+        departures: Arc<Departures>,
+    ) -> Self {
+        let (id, caller, transport) = attach;
+        Self { id, caller, transport, key, commands, departures, version: Arc::default() }
+    }
+
+    /// The revision the session has negotiated, once it has.
+    pub fn version(&self) -> Option<Version> {
+        self.version.get().copied()
+    }
+
+    /// Records the negotiated revision; the first one counts.
+    pub fn set_version(&self, version: Version) {
+        self.version.get_or_init(|| version);
+    }
+
+    /// A new stream of this session.
+    pub fn stream(&self) -> (StreamTx, StreamRx) {
+        stream(&self.departures, self.key)
+    }
+
+    /// Gives messages to the session; waits while its queue is full.
+    pub async fn post(&self, messages: Vec<Message>, stream: Option<StreamTx>) -> Result<(), Ended> {
+        self.send(Command::Post { session: self.key, messages, stream }).await
+    }
+
+    /// Opens a stream to listen on.
+    pub async fn listen(&self, after: Option<EventId>) -> Result<StreamRx, Ended> {
+        let (stream, rx) = self.stream();
+        self.send(Command::Listen { session: self.key, after, stream }).await?;
+        Ok(rx)
+    }
+
+    /// Ends the session.
+    pub async fn close(&self) -> Result<(), Ended> {
+        self.send(Command::Close { session: self.key }).await
+    }
+
+    /// Ends the session without waiting. When its queue is full, it ends by its idle timeout instead.
+    pub fn close_now(&self) {
+        drop(self.commands.try_send(Command::Close { session: self.key }));
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Ended> {
+        self.commands.send(command).await.map_err(|_| Ended)
+    }
+}
+
+/// Every open session by its name.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(Arc<Mutex<HashMap<SessionId, SessionHandle>>>);
+
+impl Registry {
+    /// Adds a session.
+    pub fn insert(&self, handle: SessionHandle) {
+        self.lock().insert(handle.id.clone(), handle);
+    }
+
+    /// Removes a session.
+    pub fn remove(&self, id: &SessionId) {
+        self.lock().remove(id);
+    }
+
+    /// The session of that name, if it is `caller`'s: to anybody else it does not exist.
+    pub fn find(&self, id: &str, caller: &Caller) -> Option<SessionHandle> {
+        let found = self.lock().get(&SessionId(id.into())).cloned();
+        found.filter(|handle| handle.caller == *caller)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, SessionHandle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

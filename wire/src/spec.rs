@@ -1,0 +1,157 @@
+//! What a sidecar is to run, as the gateway hands it over: one line of JSON on the sidecar's standard input, so that no
+//! secret stands in an argument list or in a file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One server.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Launch {
+    /// The name its users know it by.
+    pub name: String,
+    /// What stands behind it.
+    pub source: Source,
+    /// How its processes are kept.
+    #[serde(default)]
+    pub process: ProcessSpec,
+    /// Which tools clients see; see [`mcp::session::filter::ToolFilter`].
+    #[serde(default)]
+    pub tools: ToolsSpec,
+}
+
+/// A program, or a server elsewhere.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Source {
+    /// A program that speaks MCP on its standard input and output.
+    Command {
+        /// The program.
+        command: String,
+        /// Its arguments.
+        #[serde(default)]
+        args: Vec<String>,
+        /// Added to its environment.
+        #[serde(default)]
+        env: BTreeMap<String, String>,
+    },
+    /// A server that speaks HTTP.
+    Url {
+        /// Where it is.
+        url: String,
+        /// How it is spoken to.
+        #[serde(default)]
+        transport: RemoteTransport,
+        /// Sent with every request to it.
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+    },
+}
+
+/// How a remote server is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RemoteTransport {
+    /// Found out by trying.
+    #[default]
+    Auto,
+    /// Streamable HTTP.
+    StreamableHttp,
+    /// HTTP+SSE.
+    Sse,
+}
+
+/// Which sessions share a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// As the server's era allows: a process per session for a legacy server.
+    #[default]
+    Auto,
+    /// One process for everybody.
+    Shared,
+    /// One per session.
+    PerSession,
+}
+
+/// How a server's processes are kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ProcessSpec {
+    /// Which sessions share a process.
+    pub mode: Mode,
+    /// The most processes at a time, the one for health checks not counted.
+    pub max_processes: usize,
+    /// Processes started ahead of the sessions that will need them.
+    pub warm_spares: usize,
+    /// How long a session without a stream or a pending call lives, in milliseconds.
+    #[serde(with = "millis")]
+    pub idle_timeout: Duration,
+    /// How long fetching a package may take, in milliseconds.
+    #[serde(with = "millis")]
+    pub install_timeout: Duration,
+    /// How long a process may take to answer `initialize`, in milliseconds.
+    #[serde(with = "millis")]
+    pub startup_timeout: Duration,
+    /// How long it may take for any other answer, in milliseconds.
+    #[serde(with = "millis")]
+    pub request_timeout: Duration,
+}
+
+impl Default for ProcessSpec {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Auto,
+            max_processes: 64,
+            warm_spares: 1,
+            idle_timeout: Duration::from_secs(600),
+            install_timeout: Duration::from_secs(600),
+            startup_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Which tools clients see.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ToolsSpec {
+    /// Patterns of names; none means all.
+    pub allow: Vec<String>,
+    /// Patterns of names that are hidden nevertheless.
+    pub deny: Vec<String>,
+}
+
+/// Durations as whole milliseconds.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}
+
+impl fmt::Debug for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Launch").field("name", &self.name).field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Arguments, environment, headers and even the rest of the URL may be secret.
+        match self {
+            Self::Command { command, .. } => write!(f, "command {command}"),
+            Self::Url { transport, .. } => write!(f, "url ({transport:?})"),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What a sidecar tells about its server: the body of `GET /status`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// The state of one server.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// How far it is.
+    pub phase: Phase,
+    /// The same for people: what is being done, or what went wrong and what to do about it.
+    pub message: String,
+    /// What carries its messages: `stdio`, `streamable-http` or `sse`; empty while that is not known.
+    pub transport: String,
+    /// What it offers, once it has shaken hands. Kept while it is down.
+    pub catalogue: Option<Catalogue>,
+    /// Processes (or remote sessions) at the moment.
+    pub processes: usize,
+    /// Client sessions at the moment.
+    pub sessions: usize,
+    /// Processes that ended without being told to.
+    pub restarts: u64,
+    /// How the last of those ended.
+    pub last_exit: Option<LastExit>,
+    /// The exact packages it runs from, where it was started by a package runner.
+    pub packages: Vec<String>,
+}
+
+/// How far a server is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// Its process, or its sidecar, is being started.
+    #[default]
+    Starting,
+    /// Its package is being fetched.
+    Installing,
+    /// It has shaken hands and listed what it offers.
+    Ready,
+    /// It does not work; it is tried again and again.
+    Failing,
+}
+
+impl Phase {
+    /// The phase as it is written in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Installing => "installing",
+            Self::Ready => "ready",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+/// What a server offers to a client without capabilities.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Catalogue {
+    /// Grows with every change.
+    pub version: u64,
+    /// The revision it negotiated.
+    pub protocol_version: String,
+    /// `serverInfo` as it sent it.
+    pub server_info: Option<Box<RawValue>>,
+    /// `capabilities` as it sent them.
+    pub capabilities: Option<Box<RawValue>>,
+    /// `instructions`.
+    pub instructions: Option<String>,
+    /// All tools, as it sent them.
+    pub tools: Vec<Box<RawValue>>,
+    /// All resources.
+    pub resources: Vec<Box<RawValue>>,
+    /// All resource templates.
+    pub resource_templates: Vec<Box<RawValue>>,
+    /// All prompts.
+    pub prompts: Vec<Box<RawValue>>,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastExit {
+    /// The exit code, if it exited.
+    pub code: Option<i32>,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// When, in seconds since 1970.
+    pub time: u64,
+    /// The last lines of its standard error, without the values of its environment.
+    pub stderr_tail: Vec<String>,
+}
