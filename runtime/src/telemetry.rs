@@ -5,6 +5,7 @@ use std::{
     str::FromStr,
 };
 
+use clap::ValueEnum as _;
 use tracing_subscriber::{
     EnvFilter,
     filter::{Directive, LevelFilter},
@@ -74,6 +75,12 @@ impl FromStr for LogFilter {
 }
 
 impl TelemetryArgs {
+    /// The flags that make another program of ours log in the same way.
+    pub fn to_args(&self) -> Vec<String> {
+        let format = self.log_format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        vec!["--log".to_owned(), self.filter.0.clone(), "--log-format".to_owned(), format]
+    }
+
     /// Starts logging for the whole process. Fails when something else already did.
     pub fn init(&self) -> Result<(), TelemetryError> {
         let terminal = stderr().is_terminal();
@@ -104,7 +111,6 @@ mod tests {
 
     use super::*;
 
-    /// The program's own text
     #[derive(Debug, Parser)]
     struct Program {
         #[command(flatten)]

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     error::Error,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -13,11 +13,14 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, rt::Executor};
-use hyper_util::{rt::TokioIo, server::conn::auto};
+use hyper_util::{
+    rt::TokioIo,
+    server::{conn::auto, graceful::GracefulConnection},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::OwnedSemaphorePermit,
-    time::sleep,
+    time::{Sleep, sleep},
 };
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt, util::Oneshot};
@@ -72,26 +75,34 @@ where
         };
         let asked = Arc::new(AtomicBool::new(false));
         let service = Connected { service: self.service.clone(), peer, asked: Arc::clone(&asked) };
-        let mut connection = pin!(http.serve_connection(TokioIo::new(transport), service));
-        let (mut is_open, mut is_new) = (true, true);
-        loop {
-            tokio::select! {
-                biased;
-                result = connection.as_mut() => {
-                    if let Err(error) = result {
-                        tracing::debug!(%error, "connection failed");
-                    }
-                    return;
-                }
-                () = draining.as_mut(), if is_open => {
-                    is_open = false;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = first_request.as_mut(), if is_new => {
-                    is_new = false;
-                    if !asked.load(Relaxed) {
-                        return tracing::debug!("no request in time");
-                    }
+        let connection = pin!(http.serve_connection(TokioIo::new(transport), service));
+        if let Err(error) = drive(connection, draining, first_request, &asked).await {
+            tracing::debug!(%error, "connection failed");
+        }
+    }
+}
+
+/// Runs a connection, asks it to close when the drain begins, and gives it up when no request came.
+async fn drive<C: GracefulConnection>(
+    mut connection: Pin<&mut C>,
+    mut draining: Pin<&mut impl Future<Output = ()>>,
+    mut first_request: Pin<&mut Sleep>,
+    asked: &AtomicBool,
+) -> Result<(), C::Error> {
+    let (mut is_open, mut is_new) = (true, true);
+    loop {
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => return result,
+            () = draining.as_mut(), if is_open => {
+                is_open = false;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = first_request.as_mut(), if is_new => {
+                is_new = false;
+                if !asked.load(Relaxed) {
+                    tracing::debug!("no request in time");
+                    return Ok(());
                 }
             }
         }

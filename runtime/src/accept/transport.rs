@@ -126,7 +126,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<T> {
                 }
                 // Idle clients may not notice the end for long: only one that is sending is waited for.
                 Closing::Shut => match self.poll_drop(cx) {
-                    Poll::Ready(true) => return Poll::Ready(Ok(())),
+                    Poll::Ready(true) => self.closing = Closing::Dropping(Box::pin(sleep(LINGER))),
                     Poll::Ready(false) | Poll::Pending => return Poll::Ready(Ok(())),
                 },
                 Closing::Dropping(end) => {
