@@ -10,8 +10,10 @@ FUZZ_SECONDS ?= 60
 
 say = @printf '\n== %s\n' '$(1)'
 need = @command -v $(1) >/dev/null || { echo '$(1) is missing: $(2)' >&2; exit 1; }
-# The fuzzer needs -Z flags, which a stable compiler takes only so.
-fuzz_run = RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir mcp/fuzz
+# The fuzzer needs -Z flags, which a stable compiler takes only so. It writes what it finds into the
+# first folder it is given: the corpus in the repository stays as it is.
+fuzz_run = RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir .
+fuzz_limits = -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1
 # Puts uvx, npx and node on the recipe's PATH, installing them when they are missing.
 with_tools = eval "$$(hack/tools env)"
 
@@ -71,10 +73,11 @@ deny: toolchain ## licences, sources and bans of the dependencies
 
 .PHONY: fuzz
 fuzz: toolchain ## every fuzz target for FUZZ_SECONDS (60)
-	@PATH="$$(hack/tools path cargo-fuzz):$$PATH" && \
-	for target in $$(cargo fuzz list --fuzz-dir mcp/fuzz); do \
+	@PATH="$$(hack/tools path cargo-fuzz):$$PATH" && cd mcp/fuzz && \
+	for target in $$(cargo fuzz list --fuzz-dir .); do \
 	    printf '\n== fuzzing %s\n' "$$target"; \
-	    $(fuzz_run) "$$target" -- -max_total_time=$(FUZZ_SECONDS) || exit; \
+	    mkdir -p "target/corpus/$$target"; \
+	    $(fuzz_run) "$$target" "target/corpus/$$target" "corpus/$$target" -- $(fuzz_limits) || exit; \
 	done
 
 .PHONY: soak

@@ -79,6 +79,8 @@ enum Figure {
     Large,
     /// Files and memory after calls that nobody awaits
     Leak,
+    /// Time until calls on a killed child are answered
+    Killed,
     /// Answers that reach another session when all use the same ids
     EqualIds,
 }
@@ -154,6 +156,9 @@ async fn measure(figure: Figure, setup: &Setup, plan: &Plan) -> anyhow::Result<F
     }
     if all || figure == Figure::Leak {
         findings.merge(measure::leak(setup, plan).await?);
+    }
+    if all || figure == Figure::Killed {
+        findings.merge(measure::killed(setup, plan).await?);
     }
     if all || figure == Figure::EqualIds {
         findings.merge(measure::equal_ids(setup, plan).await?);

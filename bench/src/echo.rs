@@ -13,6 +13,19 @@ use crate::envelope::Envelope;
 /// The revisions with an `initialize`; any other request is answered with the newest of them.
 const REVISIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
+/// How many tools there are at least: `echo`, `blob` and `stall`.
+pub const TOOLS: u16 = 3;
+
+/// What a request gets.
+enum Outcome {
+    /// JSON.
+    Result(String),
+    /// An error's code and message.
+    Refused(i32, &'static str),
+    /// No answer, ever.
+    Silence,
+}
+
 /// Serves until the input ends.
 pub fn serve<R: Read, W: Write>(mut input: BufReader<R>, mut output: BufWriter<W>, tools: u16) -> io::Result<()> {
     let list = tool_list(tools);
@@ -39,16 +52,17 @@ fn answer(line: &[u8], list: &str, output: &mut impl Write) -> io::Result<()> {
     let params = params.map_or("null", RawValue::get);
     let outcome = match method.get() {
         r#""tools/call""# => call(params),
-        r#""initialize""# => Ok(initialize(params)),
-        r#""ping""# => Ok("{}".to_owned()),
-        r#""tools/list""# => Ok(list.to_owned()),
-        _ => Err((-32601, "no such method")),
+        r#""initialize""# => Outcome::Result(initialize(params)),
+        r#""ping""# => Outcome::Result("{}".to_owned()),
+        r#""tools/list""# => Outcome::Result(list.to_owned()),
+        _ => Outcome::Refused(-32601, "no such method"),
     };
     match outcome {
-        Ok(result) => write_message(output, id.get(), "result", &result),
-        Err((code, text)) => {
+        Outcome::Result(result) => write_message(output, id.get(), "result", &result),
+        Outcome::Refused(code, text) => {
             write_message(output, id.get(), "error", &format!(r#"{{"code":{code},"message":"{text}"}}"#))
         }
+        Outcome::Silence => Ok(()),
     }
 }
 
@@ -73,8 +87,7 @@ fn initialize(params: &str) -> String {
     )
 }
 
-/// The result, or an error's code and message.
-fn call(params: &str) -> Result<String, (i32, &'static str)> {
+fn call(params: &str) -> Outcome {
     #[derive(Deserialize)]
     struct Params<'a> {
         #[serde(borrow)]
@@ -88,11 +101,16 @@ fn call(params: &str) -> Result<String, (i32, &'static str)> {
         text: Option<&'a RawValue>,
         bytes: Option<usize>,
     }
-    let params: Params<'_> = serde_json::from_str(params).map_err(|_| (-32602, "params need name and arguments"))?;
-    match (params.name, params.arguments) {
-        ("echo", Arguments { text: Some(text), .. }) => Ok(text_result(text.get())),
-        ("blob", Arguments { bytes: Some(bytes), .. }) => Ok(text_result(&format!("\"{}\"", "x".repeat(bytes)))),
-        _ => Err((-32602, "no such tool, or its argument is missing")),
+    let Ok(Params { name, arguments }) = serde_json::from_str(params) else {
+        return Outcome::Refused(-32602, "params need name and arguments");
+    };
+    match (name, arguments) {
+        ("echo", Arguments { text: Some(text), .. }) => Outcome::Result(text_result(text.get())),
+        ("blob", Arguments { bytes: Some(bytes), .. }) => {
+            Outcome::Result(text_result(&format!("\"{}\"", "x".repeat(bytes))))
+        }
+        ("stall", _) => Outcome::Silence,
+        _ => Outcome::Refused(-32602, "no such tool, or its argument is missing"),
     }
 }
 
@@ -101,7 +119,7 @@ fn text_result(text: &str) -> String {
     [r#"{"content":[{"type":"text","text":"#, text, "}]}"].concat()
 }
 
-/// `echo`, `blob` and fillers of the size that tools of real servers have.
+/// The three tools and fillers of the size that tools of real servers have.
 fn tool_list(tools: u16) -> String {
     let mut list = String::from(r#"{"tools":["#);
     let mut push = |name: &str, property: &str, kind: &str| {
@@ -114,7 +132,8 @@ fn tool_list(tools: u16) -> String {
     };
     push("echo", "text", "string");
     push("blob", "bytes", "integer");
-    for number in 2..tools {
+    push("stall", "text", "string");
+    for number in TOOLS..tools {
         push(&format!("tool_{number:03}"), "text", "string");
     }
     list.push_str("]}");
@@ -142,7 +161,7 @@ mod tests {
         for id in ["1", "\"a\\u0041\"", "1.0", "18446744073709551616", "-0"] {
             let mut output = Vec::new();
             let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}\n");
-            serve(BufReader::new(line.as_bytes()), BufWriter::new(&mut output), 2).unwrap();
+            serve(BufReader::new(line.as_bytes()), BufWriter::new(&mut output), TOOLS).unwrap();
             assert_eq!(
                 String::from_utf8(output).unwrap(),
                 format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}\n")
@@ -156,7 +175,7 @@ mod tests {
         {
             let line =
                 json!({"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":asked}}).to_string();
-            assert_eq!(talk(&line, 2)[0]["result"]["protocolVersion"], given);
+            assert_eq!(talk(&line, TOOLS)[0]["result"]["protocolVersion"], given);
         }
     }
 
@@ -167,15 +186,25 @@ mod tests {
             json!({"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"blob","arguments":{"bytes":9}}}).to_string(),
             json!({"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"none","arguments":{}}}).to_string(),
         ];
-        let answers = talk(&lines.join("\n"), 2);
+        let answers = talk(&lines.join("\n"), TOOLS);
         assert_eq!(answers[0]["result"]["content"][0]["text"], "a\n\"b");
         assert_eq!(answers[1]["result"]["content"][0]["text"], "xxxxxxxxx");
         assert_eq!(answers[2]["error"]["code"], -32602);
     }
 
     #[test]
+    fn a_stalled_call_holds_up_no_other() {
+        let lines = [
+            json!({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"stall","arguments":{}}}).to_string(),
+            json!({"jsonrpc":"2.0","id":2,"method":"ping"}).to_string(),
+        ];
+        let answers = talk(&lines.join("\n"), TOOLS);
+        assert_eq!(answers, [json!({"jsonrpc":"2.0","id":2,"result":{}})]);
+    }
+
+    #[test]
     fn notifications_are_ignored_and_junk_is_an_error() {
-        let answers = talk("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\njunk\n", 2);
+        let answers = talk("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\njunk\n", TOOLS);
         assert_eq!(answers.len(), 1);
         assert_eq!(answers[0]["error"]["code"], -32700);
     }

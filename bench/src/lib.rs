@@ -11,6 +11,7 @@ pub mod echo;
 pub mod floor;
 
 mod addr;
+mod cores;
 mod envelope;
 mod fleet;
 mod http;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use crate::cores;
 use crate::procfs::{self, Entry};
 
 /// How long a process may take to stop when asked, before it is killed.
@@ -45,9 +46,7 @@ impl Process {
     }
 
     fn spawn(role: &'static str, mut command: Command, log: Option<PathBuf>) -> anyhow::Result<Self> {
-        let child = command
-            .process_group(0)
-            .spawn()
+        let child = cores::of_targets(|| Ok(command.process_group(0).spawn()?))
             .with_context(|| format!("cannot start {role}: {}", command.get_program().display()))?;
         Ok(Self { role, child, log })
     }
@@ -63,6 +62,12 @@ impl Process {
     /// The process of that name below this one.
     pub(crate) fn descendant(&self, name: &str) -> Option<u32> {
         procfs::descendants(self.pid()).into_iter().find(|entry| entry.name == name).map(|entry| entry.pid)
+    }
+
+    /// Kills the processes of that name below this one and returns how many there were.
+    pub(crate) fn kill_descendants(&self, name: &str) -> usize {
+        let family = procfs::descendants(self.pid());
+        family.iter().filter(|entry| entry.name == name && kill(entry)).count()
     }
 
     /// An error with the end of the log when the program has exited.
@@ -107,12 +112,12 @@ impl Drop for Process {
 
 fn end_those_left(family: &[Entry]) -> usize {
     within(LINGER, || !family.iter().any(procfs::is_alive));
-    let left = family.iter().filter(|entry| procfs::is_alive(entry));
-    let ended = left.filter(|entry| {
-        let pid = i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
-        pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
-    });
-    ended.count()
+    family.iter().filter(|entry| procfs::is_alive(entry) && kill(entry)).count()
+}
+
+fn kill(entry: &Entry) -> bool {
+    let pid = i32::try_from(entry.pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
 }
 
 /// Waits until `done` holds, for at most `limit`.

@@ -22,8 +22,8 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) endpoint: Endpoint,
-    /// What the child's `echo` is called here.
-    pub(crate) tool: &'static str,
+    /// What stands before the child's tool names here.
+    pub(crate) prefix: &'static str,
     /// The processes on the way; the child itself and what cannot be told apart is left out.
     pub(crate) roles: Vec<Role>,
     /// Whether it is somebody else's, which may fail without failing the run.
@@ -45,7 +45,7 @@ impl Role {
 
 impl Target {
     pub(crate) fn new(name: &'static str, endpoint: Endpoint, roles: &[Role]) -> Self {
-        Self { name, endpoint, tool: "echo", roles: roles.to_vec(), peer: false }
+        Self { name, endpoint, prefix: "", roles: roles.to_vec(), peer: false }
     }
 
     pub(crate) fn streamable(name: &'static str, addr: SocketAddr, path: &'static str, roles: &[Role]) -> Self {
@@ -60,8 +60,13 @@ impl Target {
         Self { peer: true, ..self }
     }
 
-    pub(crate) fn with_tool(self, tool: &'static str) -> Self {
-        Self { tool, ..self }
+    pub(crate) fn with_prefix(self, prefix: &'static str) -> Self {
+        Self { prefix, ..self }
+    }
+
+    /// What the child's tool is called here.
+    pub(crate) fn tool(&self, name: &str) -> String {
+        [self.prefix, name].concat()
     }
 
     /// Waits until a call succeeds.

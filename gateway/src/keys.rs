@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq as _;
 
 pub use file::{KeyError, KeyFile, KeyWatch};
 pub use principal::{Principal, PrincipalHash};
-pub use scope::{Scope, Scopes};
+pub use scope::{Scope, ScopeError, Scopes};
 
 use crate::store::{Timestamp, random};
 
@@ -69,6 +69,12 @@ impl Keys {
         let same = record.sha256.0.ct_eq(&Hash::of(presented).0);
         (bool::from(same) && !record.expired(now))
             .then(|| Principal::Key { id: record.id.clone(), scopes: record.scopes })
+    }
+
+    /// Whether the hash is that of a principal whose key is good at `now`.
+    pub fn knows(&self, principal: PrincipalHash, now: Timestamp) -> bool {
+        let of = |record: &KeyRecord| Principal::Key { id: record.id.clone(), scopes: record.scopes }.hash();
+        self.0.values().any(|record| of(record) == principal && !record.expired(now))
     }
 
     /// Whether there is no key that is good at `now`.

@@ -94,6 +94,7 @@ impl Sealer {
     /// The file has a line of base64url for each key: the current one, then perhaps the previous.
     pub fn load_or_create(state_dir: &Path) -> Result<Self, SealError> {
         let path = state_dir.join("seal.key");
+        durable::clear_temporary(&path)?;
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -83,8 +83,7 @@ impl Store {
         durable::create_directory(state_dir)?;
         let lock = lock(state_dir)?;
         durable::create_directory(&servers)?;
-        durable::clear_temporary(state_dir)?;
-        durable::clear_temporary(&servers)?;
+        durable::clear_all_temporary(&servers)?;
         Ok(Self { servers, _lock: lock })
     }
 

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::admin::AdminArgs;
 use runtime::listen::ListenAddr;
 use runtime::telemetry::TelemetryArgs;
+use wire::client::AddressPolicy;
 use wire::spec::{Launch, Mode, ProcessSpec, RemoteTransport, Source, ToolsSpec};
 
 /// Puts an MCP server on HTTP: /sse and /message for clients of 2024-11-05, /mcp for newer ones.
@@ -109,6 +110,9 @@ pub struct ServeArgs {
     /// A header for every request to the server at --url
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     pub header: Vec<(String, String)>,
+    /// Connect to the server at --url only where its address is one of the public internet
+    #[arg(long, env = "MCP_PUBLIC_ADDRESSES_ONLY")]
+    pub public_addresses_only: bool,
     /// Read what to serve from standard input, and stop when that ends (used by the gateway)
     #[arg(long, hide = true, conflicts_with_all = ["url", "command"])]
     pub supervised: bool,
@@ -170,6 +174,11 @@ impl ServeArgs {
             },
             tools: ToolsSpec { allow: self.allow_tool.clone(), deny: self.deny_tool.clone() },
         }
+    }
+
+    /// Where a server elsewhere may be.
+    pub fn address_policy(&self) -> AddressPolicy {
+        if self.public_addresses_only { AddressPolicy::PublicOnly } else { AddressPolicy::Any }
     }
 
     /// Where packages are kept; `None` when not even a home directory is known.

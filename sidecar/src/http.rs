@@ -21,9 +21,12 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 use wire::front::{KEEP_ALIVE, Problem};
+use wire::link::Connect;
 use wire::logbook::Logbook;
 use wire::session::Caller;
+use wire::status::Status;
 
+use crate::profile::Profiles;
 use crate::state::State;
 
 /// Changes of the status that come faster than this are sent as one.
@@ -38,14 +41,29 @@ struct Observed {
     drain: Drain,
 }
 
-/// `GET /status[?watch]` and `GET /logs[?lines=N][&follow]`.
-pub fn routes(state: State, logbook: Logbook, drain: Drain) -> Router {
+/// `GET /status[?watch][?capabilities=JSON]` and `GET /logs[?lines=N][&follow]`.
+pub fn routes<C: Connect>(state: State, logbook: Logbook, drain: Drain, profiles: Arc<Profiles<C>>) -> Router {
+    let status = async move |observed, query: Query<StatusQuery>| match &query.capabilities {
+        Some(capabilities) => profile(&profiles, observed, capabilities).await,
+        None => status(observed, query).await,
+    };
     Router::new().route("/status", get(status)).route("/logs", get(logs)).with_state(Observed { state, logbook, drain })
 }
 
 #[derive(Deserialize)]
 struct StatusQuery {
     watch: Option<String>,
+    /// Raw JSON: the status is to tell what clients that declare this are offered.
+    capabilities: Option<String>,
+}
+
+async fn profile<C: Connect>(
+    profiles: &Profiles<C>,
+    Shared(observed): Shared<Observed>,
+    capabilities: &str,
+) -> Response<Body> {
+    let catalogue = profiles.get(capabilities).await;
+    Json(Status { catalogue, ..observed.state.now() }).into_response()
 }
 
 async fn status(Shared(observed): Shared<Observed>, Query(query): Query<StatusQuery>) -> Response<Body> {

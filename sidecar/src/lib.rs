@@ -11,6 +11,8 @@ pub mod args;
 pub mod http;
 pub mod package;
 pub mod probe;
+pub mod profile;
+pub mod remote;
 pub mod serve;
 pub mod server;
 pub mod source;

@@ -20,7 +20,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
             // One thread: processes end when the thread that started them does, and one server needs no more.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(sidecar::serve::serve(*args))
+            let served = runtime.block_on(sidecar::serve::serve(*args));
+            // With the tasks that were cut off, the processes end that they held.
+            drop(runtime);
+            wire::child::end_all();
+            served
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -9,7 +10,7 @@ use axum::middleware::from_fn_with_state;
 use prometheus_client::registry::Registry as Metrics;
 use runtime::accept::Server as HttpServer;
 use runtime::exit::UsageError;
-use runtime::listen::ListenAddr;
+use runtime::listen::{ListenAddr, Listener};
 use runtime::readiness::Readiness;
 use runtime::shutdown::{Drain, Shutdown};
 use runtime::{admin, metrics as process_metrics};
@@ -24,11 +25,14 @@ use wire::link::Connect;
 use wire::logbook::Logbook;
 use wire::spec::{Launch, Source};
 use wire::status::Phase;
+use wire::upstream::{self, Remote};
 
 use crate::args::ServeArgs;
 use crate::http::{self, Keys};
 use crate::package::Packages;
 use crate::probe::{self, Limits};
+use crate::profile::Profiles;
+use crate::remote::Sessions;
 use crate::server::Server;
 use crate::source::Processes;
 use crate::state::State;
@@ -36,12 +40,17 @@ use crate::state::State;
 /// The most requests and streams at a time on the one connection that the gateway holds.
 const MAX_STREAMS: u32 = 20_000;
 
+/// How long calls under way may take once the supervisor has ended.
+const ORPHANED: Duration = Duration::from_millis(500);
+
 /// Serves until told to stop.
 pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let launch = if args.supervised { supervised(&shutdown).await? } else { args.launch() };
     let keys = keys(&args)?;
     let (state, logbook) = (State::default(), Logbook::default());
+    let mut undertaker = JoinSet::new();
+    undertaker.spawn(wire::child::tend_orphans());
     match launch.source.clone() {
         Source::Command { command, args: words, env } => {
             let program = Program {
@@ -65,9 +74,20 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
             parts.run(Arc::clone(&source), move || warm.warm(), &shutdown).await?;
             source.stop().await;
         }
-        Source::Url { .. } => anyhow::bail!(UsageError::new("--url is not served yet")),
+        Source::Url { url, transport, headers } => {
+            let remote = Remote::new(&upstream::Settings {
+                name: &launch.name,
+                url: &url,
+                transport,
+                headers: &headers,
+                policy: args.address_policy(),
+                max_message: args.max_message_bytes,
+            });
+            let source = Sessions::new(remote.map_err(UsageError::new)?, state.clone(), logbook.clone());
+            let parts = Parts { args, launch, keys, state, logbook };
+            parts.run(Arc::new(source), || {}, &shutdown).await?;
+        }
     }
-    wire::child::sweep_orphans(None);
     Ok(())
 }
 
@@ -91,13 +111,15 @@ impl Parts {
         let server = Server::new(&self.launch, source, self.state.clone(), stop.clone());
         let listener = self.args.listen.bind("--listen")?;
         let admin = self.args.admin.bind()?;
-        announce(&listener.local_addr()?)?;
+        announce("listening", &listener)?;
+        admin.iter().try_for_each(|admin| announce("admin", admin))?;
         let readiness = Readiness::new(drain.clone());
-        let routes = self.routes(&server, &readiness, drain.clone());
         let limits = Limits {
             start: self.launch.process.install_timeout + self.launch.process.startup_timeout,
             request: self.launch.process.request_timeout,
         };
+        let profiles = Profiles::new(server.clone(), self.state.clone(), limits);
+        let routes = self.routes(&server, profiles, &readiness, drain.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(probe::run(server.clone(), self.state.clone(), limits, works));
         tasks.spawn(mirror(self.state.clone(), readiness.clone()));
@@ -122,13 +144,19 @@ impl Parts {
         Ok(())
     }
 
-    fn routes<C: Connect>(&self, server: &Server<C>, readiness: &Readiness, drain: Drain) -> Router {
+    fn routes<C: Connect>(
+        &self,
+        server: &Server<C>,
+        profiles: Profiles<C>,
+        readiness: &Readiness,
+        drain: Drain,
+    ) -> Router {
         let settings = Settings { max_body: self.args.max_message_bytes, message_path: "/message".to_owned() };
         // Where a key is demanded, or only the gateway can connect, the name it is called by does not matter.
         let any_host = !self.keys.is_empty() || matches!(self.args.listen, ListenAddr::Unix(_));
         let lists = Guard::new(any_host, self.args.public_host.clone(), self.args.allowed_origin.clone());
         front::router(server.clone(), settings)
-            .merge(http::routes(self.state.clone(), self.logbook.clone(), drain))
+            .merge(http::routes(self.state.clone(), self.logbook.clone(), drain, Arc::new(profiles)))
             .layer(from_fn_with_state(self.keys.clone(), http::identify))
             .merge(admin::health_routes(readiness))
             .layer(from_fn_with_state(lists, guard))
@@ -147,11 +175,16 @@ async fn supervised(shutdown: &Shutdown) -> anyhow::Result<Launch> {
     Ok(launch)
 }
 
-/// Begins the stop when the parent's end of the pipe is closed, which happens however the parent ends.
+/// Obeys the parent: a word from it begins the stop; the end of the pipe, which comes however the parent ends, means
+/// that nobody is left to wait for.
 async fn lifeline(mut input: BufReader<pipe::Receiver>, shutdown: Shutdown) {
-    let mut rest = [0; 64];
-    while matches!(input.read(&mut rest).await, Ok(1..)) {}
-    shutdown.begin("the supervisor has gone or asked for it");
+    let mut words = [0; 64];
+    while matches!(input.read(&mut words).await, Ok(1..)) {
+        shutdown.begin("the supervisor asked for it");
+    }
+    shutdown.begin("the supervisor has ended");
+    tokio::time::sleep(ORPHANED).await;
+    shutdown.force();
 }
 
 fn keys(args: &ServeArgs) -> anyhow::Result<Keys> {
@@ -180,12 +213,12 @@ fn wrapper() -> anyhow::Result<Vec<std::ffi::OsString>> {
 }
 
 /// Says on standard output where clients connect, for people and for programs that chose port 0.
-fn announce(addr: &ListenAddr) -> anyhow::Result<()> {
-    let text = match addr {
-        ListenAddr::Unix(_) => format!("listening on {addr}"),
-        ListenAddr::Tcp(_) | ListenAddr::AllInterfaces(_) => format!("listening on http://{addr}"),
+fn announce(what: &str, listener: &Listener) -> anyhow::Result<()> {
+    let text = match listener.local_addr()? {
+        addr @ ListenAddr::Unix(_) => addr.to_string(),
+        addr @ (ListenAddr::Tcp(_) | ListenAddr::AllInterfaces(_)) => format!("http://{addr}"),
     };
-    writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")
+    writeln!(std::io::stdout(), "{what} on {text}").context("cannot write to standard output")
 }
 
 /// Keeps the readiness in step with the status.

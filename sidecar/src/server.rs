@@ -76,6 +76,11 @@ impl<C: Connect> Server<C> {
         self.session(Caller("internal".into()), Transport::Sse, None).await
     }
 
+    /// Whether all sessions share one connection.
+    pub fn is_shared(&self) -> bool {
+        self.0.common.is_some()
+    }
+
     /// Waits until every session's task has ended.
     pub async fn ended(&self) {
         self.0.tasks.close();

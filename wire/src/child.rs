@@ -21,7 +21,7 @@ mod process;
 mod tail;
 
 pub use lines::Lines;
-pub use orphans::{COOKIE, sweep_orphans};
+pub use orphans::{end_all, sweep_orphans, tend_orphans};
 pub use process::{Exit, Process, Program, spawn};
 pub use tail::Tail;
 
@@ -223,7 +223,6 @@ impl Link for Child {
         }
         self.process.kill_group();
         drop(timeout(PATIENCE, self.process.wait()).await);
-        self.process.sweep();
     }
 }
 
@@ -246,6 +245,5 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.process.kill_group();
-        self.process.sweep();
     }
 }

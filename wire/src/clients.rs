@@ -145,12 +145,10 @@ impl Clients {
         }
     }
 
-    /// Sends a message to a session.
-    pub fn deliver(&mut self, key: SessionKey, relation: &Relation, message: Rope) {
-        let Some(client) = self.sessions.get_mut(&key) else { return };
-        if let Some(delivery) = client.streams.route(relation, message) {
-            client.send(delivery);
-        }
+    /// Sends a message to a session. Whether that goes on: a session of HTTP+SSE ends with its stream.
+    pub fn deliver(&mut self, key: SessionKey, relation: Relation, message: Rope) -> bool {
+        let Some(client) = self.sessions.get_mut(&key) else { return true };
+        client.streams.route(relation, message).is_none_or(|delivery| client.send(delivery))
     }
 
     /// Tells a session's requests which revision it speaks.
@@ -185,10 +183,13 @@ impl Clients {
 }
 
 impl Client {
-    fn send(&mut self, delivery: Delivery) {
+    /// Whether the session goes on.
+    fn send(&mut self, delivery: Delivery) -> bool {
         let Delivery { event, last, .. } = delivery;
-        let at = self.live.iter().position(|(id, _)| *id == event.stream);
-        let Some(at) = at else { return self.streams.keep(delivery, false) };
+        let Some(at) = self.live.iter().position(|(id, _)| *id == event.stream) else {
+            self.streams.keep(delivery, false);
+            return true;
+        };
         // The only event of a stream is its answer, which goes out as plain JSON: there is nothing to resume.
         let kept = (!(last && event.number == 1)).then(|| delivery.clone());
         let taken = delivery.message.is_empty() || self.offer(at, delivery);
@@ -199,6 +200,7 @@ impl Client {
             self.live.swap_remove(at);
             self.streams.set_live(event.stream, false);
         }
+        taken || self.streams.transport() != Transport::Sse
     }
 
     fn offer(&self, at: usize, delivery: Delivery) -> bool {
@@ -219,7 +221,7 @@ impl Client {
         }
         let text = "a request with this id is still worked on";
         let error = Message::error(Some(&id), mcp::envelope::code::INVALID_REQUEST, text, None);
-        if let Some(delivery) = self.streams.route(&Relation::None, error.into()) {
+        if let Some(delivery) = self.streams.route(Relation::None, error.into()) {
             self.send(delivery);
         }
     }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use mcp::session::streams::Transport;
 
 use crate::session::{Caller, SessionHandle};
@@ -18,8 +18,13 @@ mod request;
 mod sse;
 mod streamable;
 
-pub use answer::Problem;
+pub use answer::{Problem, allow, not_allowed};
 pub use body::{EventBody, KEEP_ALIVE};
+
+/// A request's extension: its client can send no credential but in the URL of an event stream, so that the address it
+/// is told to post to must carry one (design: "Secure by default").
+#[derive(Clone, Copy, Debug)]
+pub struct NeedsPass;
 
 /// Opens sessions, and finds open ones.
 pub trait Door: Clone + Send + Sync + 'static {
@@ -32,6 +37,13 @@ pub trait Door: Clone + Send + Sync + 'static {
 
     /// The open session of that name, if it is `caller`'s.
     fn find(&self, id: &str, caller: &Caller) -> Option<SessionHandle>;
+
+    /// The name a client is told for its session. With `pass`, whoever presents it needs no other credential to post
+    /// messages to that session.
+    fn present(&self, session: &SessionHandle, pass: bool) -> String {
+        let _ = pass;
+        session.id.as_str().to_owned()
+    }
 }
 
 /// No session can be opened now.
@@ -61,11 +73,17 @@ struct Front<D> {
 
 /// The routes `/sse`, `/message`, `/mcp` and its alias `/stream`.
 pub fn router<D: Door>(door: D, settings: Settings) -> Router {
+    routes(door, settings).into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+}
+
+/// The same one by one.
+pub fn routes<D: Door>(door: D, settings: Settings) -> Vec<(&'static str, MethodRouter)> {
+    let front = Front { door, settings };
     let mcp = || {
         post(streamable::post::<D>)
             .get(streamable::get::<D>)
             .delete(streamable::delete::<D>)
-            .head(|| answer::not_allowed("GET, POST, DELETE"))
+            .head(|| answer::not_allowed("GET, POST, DELETE, OPTIONS"))
             .options(|| answer::allow("GET, POST, DELETE, OPTIONS"))
             .fallback(|| answer::not_allowed("GET, POST, DELETE, OPTIONS"))
     };
@@ -76,10 +94,6 @@ pub fn router<D: Door>(door: D, settings: Settings) -> Router {
     let message = post(sse::post::<D>)
         .options(|| answer::allow("POST, OPTIONS"))
         .fallback(|| answer::not_allowed("POST, OPTIONS"));
-    Router::new()
-        .route("/sse", sse)
-        .route("/message", message)
-        .route("/mcp", mcp())
-        .route("/stream", mcp())
-        .with_state(Front { door, settings })
+    let routes = [("/sse", sse), ("/message", message), ("/mcp", mcp()), ("/stream", mcp())];
+    routes.into_iter().map(|(path, methods)| (path, methods.with_state(front.clone()))).collect()
 }

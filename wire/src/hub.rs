@@ -155,7 +155,9 @@ impl<C: Connect> Hub<C> {
                     {
                         self.clients.set_version(session, version);
                     }
-                    self.clients.deliver(session, &relation, message);
+                    if !self.clients.deliver(session, relation, message) {
+                        self.end(session);
+                    }
                 }
             }
         }

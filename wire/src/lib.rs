@@ -8,6 +8,7 @@
 //! call them, or how their names are merged. That is the programs' business.
 
 pub mod child;
+pub mod client;
 pub mod clients;
 pub mod front;
 pub mod guard;
@@ -18,3 +19,4 @@ pub mod logbook;
 pub mod session;
 pub mod spec;
 pub mod status;
+pub mod upstream;

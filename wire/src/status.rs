@@ -40,6 +40,8 @@ pub enum Phase {
     Ready,
     /// It does not work; it is tried again and again.
     Failing,
+    /// It is not to run.
+    Suspended,
 }
 
 impl Phase {
@@ -50,6 +52,7 @@ impl Phase {
             Self::Installing => "installing",
             Self::Ready => "ready",
             Self::Failing => "failing",
+            Self::Suspended => "suspended",
         }
     }
 }

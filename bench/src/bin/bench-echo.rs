@@ -4,12 +4,12 @@ use std::io::{self, BufReader, BufWriter};
 
 use clap::Parser;
 
-/// The plainest stdio MCP server: tools `echo` and `blob`, and as many more as asked for.
+/// The plainest stdio MCP server: tools `echo`, `blob` and `stall`, and as many more as asked for.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
     /// How many tools tools/list names
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..))]
+    #[arg(long, default_value_t = bench::echo::TOOLS, value_parser = clap::value_parser!(u16).range(i64::from(bench::echo::TOOLS)..))]
     tools: u16,
 }
 

@@ -13,7 +13,7 @@ use crate::target::Target;
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) session: Session,
-    tool: &'static str,
+    tool: String,
     words: Words,
     message: Vec<u8>,
 }
@@ -45,14 +45,14 @@ impl Caller {
         let session = Session::open(&target.endpoint)
             .await
             .with_context(|| format!("{}: cannot open session {client}", target.name))?;
-        Ok(Self { session, tool: target.tool, words: Words::new(client), message: Vec::new() })
+        Ok(Self { session, tool: target.tool("echo"), words: Words::new(client), message: Vec::new() })
     }
 
     /// One call, checked.
     pub(crate) async fn call(&mut self) -> anyhow::Result<()> {
         let id = self.words.next_id();
         self.message.clear();
-        write_call(&mut self.message, id, self.tool, &self.words.text)?;
+        write_call(&mut self.message, id, &self.tool, &self.words.text)?;
         let answer = self.session.request(id, &self.message).await?;
         ensure!(text_of(&answer)? == self.words.text, "the answer holds another call's text");
         Ok(())

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
+use crate::echo::TOOLS;
 use crate::fleet::Setup;
 use crate::process::Process;
 use crate::report::{Bound, Findings};
@@ -28,7 +29,7 @@ type Programs = [(&'static str, Option<Bound>, fn(&Setup, SocketAddr) -> anyhow:
 const PROGRAMS: &Programs = &[
     ("sidecar", Some(Bound::AtMost(30.0)), ours::sidecar_command),
     ("gateway", Some(Bound::AtMost(50.0)), |setup, addr| {
-        let servers = BTreeMap::from([("echo".to_owned(), ours::server(&setup.echo, Mode::Shared, 2))]);
+        let servers = BTreeMap::from([("echo".to_owned(), ours::server(&setup.echo, Mode::Shared, TOOLS))]);
         ours::gateway_command(setup, addr, &servers)
     }),
     ("bridge", None, |setup, addr| Ok(floor::stdio_command(setup, &[addr.to_string()]))),

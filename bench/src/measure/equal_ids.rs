@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::fleet::{Fleet, Group, Setup};
 use crate::load::{as_f64, text_of, write_call};
-use crate::report::{Bound, Findings};
+use crate::report::{Bound, Findings, Row, Table};
 use crate::session::Session;
 use crate::stats::Estimate;
 use crate::target::Target;
@@ -31,40 +31,48 @@ struct Tally {
 
 pub(crate) async fn equal_ids(setup: &Setup, plan: &Plan) -> anyhow::Result<Findings> {
     let mut findings = Findings::default();
+    let title = format!("{} sessions × {} calls with equal ids: wrong answers", plan.equal_sessions, plan.equal_calls);
+    let mut table = Table { title, columns: vec!["foreign", "lost", "duplicate"], rows: Vec::new() };
     for mode in [Mode::Shared, Mode::PerSession] {
-        match ours::start_gateway(setup, mode).await {
-            Ok(gateway) => {
-                for target in gateway.targets() {
-                    measure(&target, mode.name(), plan, &mut findings).await;
-                }
+        let gateway = match ours::start_gateway(setup, mode).await {
+            Ok(gateway) => gateway,
+            Err(why) => {
+                findings.unmeasured(format!("wrong answers with equal ids, {}", mode.name()), &why);
+                continue;
             }
-            Err(why) => findings.unmeasured(format!("answers with equal ids, {}", mode.name()), &why),
+        };
+        for target in gateway.targets() {
+            let tally = measure(&target, plan).await;
+            let name = format!("{}, {}", target.name, mode.name());
+            table.rows.push(tally.row(name.clone()));
+            let wrong = Estimate::exact(as_f64(tally.foreign + tally.lost + tally.stray));
+            findings.figure(format!("wrong answers with equal ids, {name}"), "", Some(wrong), Some(Bound::AtMost(0.0)));
         }
     }
     let fleet = Fleet::start_some(setup, |group| group.is_peer() || group == Group::Floor).await?;
     for target in &fleet.targets {
-        measure(target, "for comparison", plan, &mut findings).await;
+        table.rows.push(measure(target, plan).await.row(target.name.to_owned()));
     }
+    findings.tables.push(table);
     Ok(findings)
 }
 
-async fn measure(target: &Target, mode: &str, plan: &Plan, findings: &mut Findings) {
-    let (sessions, calls) = (plan.equal_sessions, plan.equal_calls);
-    progress(&format!("equal ids, {}, {mode}", target.name));
+async fn measure(target: &Target, plan: &Plan) -> Tally {
+    progress(&format!("equal ids, {}", target.name));
     let mut running = JoinSet::new();
-    for number in 0..sessions {
-        running.spawn_local(one_session(target.clone(), number, calls));
+    for number in 0..plan.equal_sessions {
+        running.spawn_local(one_session(target.clone(), number, plan.equal_calls));
     }
-    let tally = running.join_all().await.into_iter().fold(Tally::default(), |sum, tally| Tally {
+    running.join_all().await.into_iter().fold(Tally::default(), |sum, tally| Tally {
         foreign: sum.foreign + tally.foreign,
         lost: sum.lost + tally.lost,
         stray: sum.stray + tally.stray,
-    });
-    let bound = (mode != "for comparison").then_some(Bound::AtMost(0.0));
-    for (what, count) in [("foreign", tally.foreign), ("lost", tally.lost), ("duplicate", tally.stray)] {
-        let name =
-            format!("{what} answers, {sessions} sessions × {calls} calls with equal ids, {}, {mode}", target.name);
-        findings.figure(name, "", Some(Estimate::exact(as_f64(count))), bound);
+    })
+}
+
+impl Tally {
+    fn row(self, name: String) -> Row {
+        Row { name, values: [self.foreign, self.lost, self.stray].map(|count| Some(as_f64(count))).to_vec() }
     }
 }
 
@@ -73,11 +81,12 @@ async fn one_session(target: Target, number: usize, calls: u64) -> Tally {
     let Ok(Ok(mut session)) = timeout(LIMIT * 3, Session::open(&target.endpoint)).await else {
         return Tally { lost: calls, ..tally };
     };
+    let tool = target.tool("echo");
     let mut message = Vec::new();
     for id in 1..=calls {
         let text = format!("session-{number}-call-{id}");
         message.clear();
-        let answer = match write_call(&mut message, id, target.tool, &text) {
+        let answer = match write_call(&mut message, id, &tool, &text) {
             Ok(()) => timeout(LIMIT, session.request(id, &message)).await,
             Err(error) => Ok(Err(error.into())),
         };

@@ -67,7 +67,7 @@ async fn one_path(setup: &Setup, plan: &Plan, path: usize, findings: &mut Findin
 
 /// Milliseconds of each time.
 async fn fetch(target: &Target, bytes: usize) -> anyhow::Result<Vec<f64>> {
-    let tool = target.tool.replace("echo", "blob").replace("blob-", "echo-");
+    let tool = target.tool("blob");
     let mut session = Session::open(&target.endpoint).await?;
     let mut times = Vec::new();
     for id in 1..=TIMES {

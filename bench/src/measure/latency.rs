@@ -1,5 +1,6 @@
 //! The time of a call: at one client, and at a fixed rate.
 
+use crate::cores::Split;
 use crate::fleet::{Fleet, Setup};
 use crate::report::{Bound, Findings};
 
@@ -7,6 +8,7 @@ use super::calls::{Load, rounds};
 use super::{Plan, throughput};
 
 pub(crate) async fn latency(setup: &Setup, plan: &Plan) -> anyhow::Result<Findings> {
+    let _split = Split::new()?;
     let fleet = Fleet::start(setup).await?;
     let mut findings = Findings { notes: fleet.skipped.clone(), ..Findings::default() };
     let one = rounds(&fleet, Load::Closed { clients: 1 }, plan.rounds, plan.span(), &mut findings).await;

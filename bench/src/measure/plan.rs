@@ -25,6 +25,9 @@ pub(crate) struct Plan {
     pub(crate) tools: u16,
     /// Bytes of the large result.
     pub(crate) large: usize,
+    /// Times the child is killed, with calls of so many sessions under way.
+    pub(crate) kills: usize,
+    pub(crate) killed_sessions: usize,
     /// Calls that nobody awaits.
     pub(crate) abandoned: usize,
     /// Sessions that use equal ids, and calls of each.
@@ -46,6 +49,8 @@ impl Plan {
             servers: 50,
             tools: 40,
             large: 10_000_000,
+            kills: 10,
+            killed_sessions: 16,
             abandoned: 2000,
             equal_sessions: 64,
             equal_calls: 1000,
@@ -65,6 +70,8 @@ impl Plan {
             servers: 3,
             tools: 4,
             large: 1_000_000,
+            kills: 2,
+            killed_sessions: 4,
             abandoned: 20,
             equal_sessions: 8,
             equal_calls: 10,

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{Role, Target, free_addr};
+use crate::echo::TOOLS;
 use crate::fleet::{Setup, Started};
 use crate::process::Process;
 
@@ -79,7 +80,7 @@ pub(crate) async fn start_sidecar(setup: &Setup) -> anyhow::Result<Started> {
 
 /// A gateway that serves the child as `echo`, ready on all its endpoints.
 pub(crate) async fn start_gateway(setup: &Setup, mode: Mode) -> anyhow::Result<Gateway> {
-    let servers = BTreeMap::from([("echo".to_owned(), server(&setup.echo, mode, 2))]);
+    let servers = BTreeMap::from([("echo".to_owned(), server(&setup.echo, mode, TOOLS))]);
     let addr = free_addr()?;
     let mut process = Process::start("gateway", gateway_command(setup, addr, &servers)?, setup.folder())?;
     let [per_server, _, aggregate, _] = gateway_targets(addr, &[]);
@@ -94,6 +95,11 @@ impl Gateway {
         gateway_targets(self.addr, &self.roles())
     }
 
+    /// Kills every child behind the gateway, as a crash would; returns how many there were.
+    pub(crate) fn kill_children(&self) -> usize {
+        self.process.kill_descendants("bench-echo")
+    }
+
     pub(crate) fn roles(&self) -> [Role; 2] {
         [Role::of(&self.process), Role { name: "sidecar", pid: self.sidecar }]
     }
@@ -103,7 +109,7 @@ fn gateway_targets(addr: SocketAddr, roles: &[Role]) -> [Target; 4] {
     [
         Target::streamable("gateway /mcp", addr, "/echo/mcp", roles),
         Target::sse("gateway /sse", addr, "/echo/sse", roles),
-        Target::streamable("aggregate /mcp", addr, "/mcp", roles).with_tool("echo-echo"),
-        Target::sse("aggregate /sse", addr, "/sse", roles).with_tool("echo-echo"),
+        Target::streamable("aggregate /mcp", addr, "/mcp", roles).with_prefix("echo-"),
+        Target::sse("aggregate /sse", addr, "/sse", roles).with_prefix("echo-"),
     ]
 }

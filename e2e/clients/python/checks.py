@@ -158,7 +158,7 @@ async def check_elicitation(peer) -> str:
 async def check_roots(peer) -> str:
     name = await tool(peer, "get-roots-list")
     await _roots_shown(peer, name)
-    peer.answers.listed.append({"uri": f"file:///work/{uuid.uuid4()}", "name": "later root"})
+    peer.answers.listed.append({"uri": f"file:///home/user/{uuid.uuid4()}", "name": "later root"})
     await peer.client.send_roots_list_changed()
     await _roots_shown(peer, name)
     return f"{len(peer.answers.listed)} roots, the last after list_changed"

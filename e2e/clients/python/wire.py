@@ -24,7 +24,7 @@ class Answers:
     """What the client answers to the server's requests, and what it was asked."""
 
     def __init__(self) -> None:
-        self.listed = [{"uri": "file:///work/first", "name": "first root"}]
+        self.listed = [{"uri": "file:///home/user/first", "name": "first root"}]
         self.asked: list[dict] = []
 
     async def sample(self, _context, params) -> types.CreateMessageResult:

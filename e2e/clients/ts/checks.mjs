@@ -162,7 +162,7 @@ async function roots(peer) {
         }
     };
     await shown();
-    answers.listed.push({ uri: `file:///work/${randomUUID()}`, name: 'later root' });
+    answers.listed.push({ uri: `file:///home/user/${randomUUID()}`, name: 'later root' });
     await client.sendRootsListChanged();
     await shown();
     return `${answers.listed.length} roots, the last after list_changed`;

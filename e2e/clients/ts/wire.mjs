@@ -11,7 +11,7 @@ export const CAPABILITIES = { sampling: {}, elicitation: {}, roots: { listChange
 // What the client answers to the server's requests, and what it was asked.
 export class Answers {
     asked = [];
-    listed = [{ uri: 'file:///work/first', name: 'first root' }];
+    listed = [{ uri: 'file:///home/user/first', name: 'first root' }];
 
     sample = request => (this.asked.push(request.params), SAMPLE);
     elicit = request => (this.asked.push(request.params), ELICITED);

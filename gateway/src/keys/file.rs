@@ -100,6 +100,7 @@ impl KeyFile {
 
     fn change<T>(&self, edit: impl FnOnce(&mut Vec<KeyRecord>) -> T) -> Result<T, KeyError> {
         let _lock = self.lock()?;
+        durable::clear_temporary(&self.path)?;
         let mut keys = self.list()?;
         let before = keys.len();
         let outcome = edit(&mut keys);

@@ -1,6 +1,7 @@
 //! Who is asking.
 
 use std::fmt;
+use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
@@ -64,6 +65,20 @@ impl fmt::Display for PrincipalHash {
         f.write_str(&hex(&self.0))
     }
 }
+
+impl FromStr for PrincipalHash {
+    type Err = NoHash;
+
+    fn from_str(text: &str) -> Result<Self, NoHash> {
+        let number = u128::from_str_radix(text, 16).map_err(|_| NoHash)?;
+        if text.len() == 32 { Ok(Self(number.to_be_bytes())) } else { Err(NoHash) }
+    }
+}
+
+/// The text is no principal's hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a principal is named by 32 hexadecimal digits")]
+pub struct NoHash;
 
 impl fmt::Debug for PrincipalHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

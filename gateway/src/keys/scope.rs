@@ -27,6 +27,16 @@ pub struct Scopes {
 #[error("`{0}` is no scope: write `call`, `deploy` or `call,deploy`")]
 pub struct ScopeError(String);
 
+impl Scope {
+    /// The scope as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Deploy => "deploy",
+        }
+    }
+}
+
 impl Scopes {
     /// Every scope.
     pub const ALL: Self = Self { call: true, deploy: true };

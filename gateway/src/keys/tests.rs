@@ -170,6 +170,18 @@ fn a_damaged_file_leaves_the_keys_last_read_in_force_until_it_is_repaired() {
 }
 
 #[test]
+fn what_a_crash_left_is_cleared_by_the_next_change_and_only_that() {
+    let (directory, file) = file();
+    let names =
+        [".keys.json.crash.tmp", ".seal.key.crash.tmp", "keys.json.bak"].map(|name| directory.path().join(name));
+    for path in &names {
+        fs::write(path, "half").unwrap();
+    }
+    file.create("k", Scopes::ALL, now(), None).unwrap();
+    assert_eq!(names.map(|path| path.exists()), [false, true, true]);
+}
+
+#[test]
 fn principals_are_told_apart_by_key_and_not_by_scope() {
     let key = |id: &str, scopes| Principal::Key { id: KeyId(id.into()), scopes };
     let hashes = [

@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32};
 use super::{
     Command, Process, Remote, Route, ServerSpec, Target, Tools, Transport,
     fields::{Fault, Fields, Report, Unknown, boolean, duration, list, map, text, whole},
-    node::{Node, Problem},
+    node::{Node, Problem, Value},
     values::{argument, filled, headers, mode, program, transport, url, variable},
 };
 
@@ -143,8 +143,13 @@ fn route(fields: &mut Fields<'_>) -> Route {
     Route { aggregate: fields.take("aggregate", boolean).unwrap_or(true) }
 }
 
+/// Refuses a field of the other kind of server; tools that write every field leave it empty.
 fn misplaced(why: &'static str) -> impl FnOnce(&Node) -> Result<(), Fault> {
-    move |node| Err(Fault::new(node, why))
+    move |node| match &node.value {
+        Value::List(list) if list.is_empty() => Ok(()),
+        Value::Map(map) if map.is_empty() => Ok(()),
+        _ => Err(Fault::new(node, why)),
+    }
 }
 
 /// What to do with a field that is not one of ours. Fields without effect on security are let pass, so that what

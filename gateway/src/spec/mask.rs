@@ -86,7 +86,7 @@ fn names_secret(name: &str) -> bool {
         .any(|word| WORDS.contains(&word.as_str()) || ENDINGS.iter().any(|ending| word.ends_with(ending)))
 }
 
-/// A URL (or a text that holds one) without user, password, query and fragment.
+/// A URL (or a text that holds some) without user, password, query and fragment.
 pub fn redact_url(text: &str) -> String {
     let Some(scheme) = text.find("://") else { return text.to_owned() };
     let (before, rest) = text.split_at(scheme + 3);
@@ -96,10 +96,9 @@ pub fn redact_url(text: &str) -> String {
         Some((_, host)) => format!("{MASK}@{host}"),
         None => authority.to_owned(),
     };
-    match rest.find(['?', '#']) {
-        Some(end) => format!("{before}{authority}{}{MASK}", &rest[..=end]),
-        None => format!("{before}{authority}{rest}"),
-    }
+    let (path, tail) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    let tail = if tail.is_empty() { String::new() } else { format!("{}{MASK}", &tail[..1]) };
+    format!("{before}{authority}{}{tail}", redact_url(path))
 }
 
 #[cfg(test)]
@@ -115,14 +114,14 @@ mod tests {
         let entries = [
             r#"{"command": "docker", "args": ["run", "-e", "API_KEY=s", "--token", "s", "--api-key=s", "-v", "--auth",
                 "--verbose", "--header", "Authorization: Bearer s", "postgres://u:s@h/db?p=s#s", "--dsn=postgres://s",
-                "--url=https://u:s@h/x", "ghp_s", "--local-timezone=America/New_York", "--port=80", "--max-tokens=5",
+                "--url=https://u:s@h/x", "http://a/,http://u:s@b/", "ghp_s", "--local-timezone=America/New_York", "--port=80", "--max-tokens=5",
                 "clientSecret=s", "x", "--password", "-s"], "env": {"A": "s", "B": "s"}}"#,
             r#"{"url": "https://u:s@h:1/mcp?key=s#s", "headers": {"Authorization": "Bearer s"}}"#,
             r#"{"url": "https://h/mcp"}"#,
         ];
         let masked = entries.map(|entry| json(&spec(entry).masked()));
         insta::assert_snapshot!(masked.join("\n"), @r#"
-        {"command":"docker","args":["run","-e","API_KEY=***","--token","***","--api-key=***","-v","--auth","--verbose","--header","Authorization:***","postgres://***@h/db?***","--dsn=***","--url=https://***@h/x","***","--local-timezone=America/New_York","--port=80","--max-tokens=5","clientSecret=***","x","--password","***"],"env":{"A":"***","B":"***"}}
+        {"command":"docker","args":["run","-e","API_KEY=***","--token","***","--api-key=***","-v","--auth","--verbose","--header","Authorization:***","postgres://***@h/db?***","--dsn=***","--url=https://***@h/x","http://a/,http://***@b/","***","--local-timezone=America/New_York","--port=80","--max-tokens=5","clientSecret=***","x","--password","***"],"env":{"A":"***","B":"***"}}
         {"url":"https://***@h:1/mcp?***","headers":{"authorization":"***"}}
         {"url":"https://h/mcp"}
         "#);

@@ -236,12 +236,12 @@ mod entries {
             r#"{"command": "x", "env": {"A": null}}"#,
             r#"{"command": "x", "env": {"A=B": "1"}}"#,
             r#"{"command": "x", "env": {"A": "\u0000"}}"#,
-            r#"{"command": "x", "headers": {}}"#,
+            r#"{"command": "x", "headers": {"a": "b"}}"#,
             r#"{"command": "x", "type": "sse"}"#,
             r#"{"url": "ftp://h"}"#,
             r#"{"url": "h/mcp"}"#,
             r#"{"url": "http://"}"#,
-            r#"{"url": "http://h", "args": []}"#,
+            r#"{"url": "http://h", "args": ["a"]}"#,
             r#"{"url": "http://h", "type": "stdio"}"#,
             r#"{"url": "http://h", "type": "sse", "transport": "http"}"#,
             r#"{"url": "http://h", "headers": {"a b": "c"}}"#,
@@ -296,6 +296,12 @@ mod entries {
         `disabled` must be true or false, not a string
         `cwd` is not supported: servers run in a directory of their own; write absolute paths in `args`; `serverUrl` is not supported: write `url`; `excludeTools` is not supported: write `tools.deny`; `replicas` is not supported: it belongs to the McpServer resource of Kubernetes
         "#);
+    }
+
+    #[test]
+    fn empty_fields_of_the_other_kind_of_server_are_let_pass() {
+        assert_eq!(spec(r#"{"url": "http://h", "args": [], "env": {}}"#), spec(r#"{"url": "http://h"}"#));
+        assert_eq!(spec(r#"{"command": "x", "headers": {}}"#), spec(r#"{"command": "x"}"#));
     }
 
     #[test]

@@ -108,19 +108,29 @@ pub(crate) fn create_directory(path: &Path) -> Result<(), StorageError> {
     sync_directory(directory(path)).map_err(failed)
 }
 
-/// Removes the temporary files of changes that a crash cut short.
-pub(crate) fn clear_temporary(directory: &Path) -> Result<(), StorageError> {
+/// Removes what changes that a crash cut short left of the file at `path`. No change of it may be under way.
+pub(crate) fn clear_temporary(path: &Path) -> Result<(), StorageError> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    clear(directory(path), |temporary| temporary.starts_with(&format!(".{name}.")))
+}
+
+/// The same for every file in a directory.
+pub(crate) fn clear_all_temporary(directory: &Path) -> Result<(), StorageError> {
+    clear(directory, |_| true)
+}
+
+fn clear(directory: &Path, ours: impl Fn(&str) -> bool) -> Result<(), StorageError> {
     let failed = |source| StorageError::new("read", directory, source);
     for entry in fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if is_temporary(&path) {
+        if is_temporary(&path) && path.file_name().and_then(|name| name.to_str()).is_some_and(&ours) {
             fs::remove_file(&path).map_err(|source| StorageError::new("remove", &path, source))?;
         }
     }
     Ok(())
 }
 
-/// Whether a crashed change left this file behind. No file of ours begins with a dot otherwise.
+/// Whether a change uses this file, or a crashed one left it behind. No file of ours begins with a dot otherwise.
 pub(crate) fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     name.starts_with('.') && path.extension().is_some_and(|extension| extension == "tmp")

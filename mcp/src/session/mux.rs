@@ -348,9 +348,9 @@ impl Mux {
     }
 
     /// The server is gone. Calls it had been given fail, because nobody knows how far it got with them; what still
-    /// waited goes on waiting for the next one.
+    /// waited goes on waiting for the next one, unless this one ended before it had shaken hands: the next may as well.
     pub fn disconnected(&mut self, loss: &Loss) {
-        self.link = Link::Down;
+        let greeting = std::mem::replace(&mut self.link, Link::Down) == Link::Greeting;
         self.deadlines.clear();
         let mut calls: Vec<_> = self.calls.drain().collect();
         calls.sort_unstable_by_key(|(id, _)| *id);
@@ -365,11 +365,18 @@ impl Mux {
             self.out.push_back(Out::ToClient { session, relation: Relation::None, message });
         }
         self.task_tokens.clear();
+        if greeting {
+            self.refuse_queued(loss);
+        }
     }
 
     /// No server will come: what waits for one is answered, and [`Self::wants_server`] is false until more arrives.
     pub fn unavailable(&mut self, loss: &Loss) {
         self.disconnected(loss);
+        self.refuse_queued(loss);
+    }
+
+    fn refuse_queued(&mut self, loss: &Loss) {
         self.queued_bytes = 0;
         for Queued { session, message } in std::mem::take(&mut self.queue) {
             self.refuse(session, &message, code::INTERNAL_ERROR, &loss.message, loss.data.as_deref());

@@ -77,6 +77,8 @@ pub struct IdInUse(pub RequestId);
 pub struct Delivery {
     /// The event it is sent as.
     pub event: EventId,
+    /// What it belongs to.
+    pub relation: Relation,
     /// The message; empty when the stream only ends.
     pub message: Rope,
     /// Whether the stream ends with it.
@@ -168,8 +170,8 @@ impl Streams {
     }
 
     /// Decides where a message goes. `None` when it answers a request that is not open.
-    pub fn route(&mut self, relation: &Relation, message: Rope) -> Option<Delivery> {
-        let (stream, answers) = match relation {
+    pub fn route(&mut self, relation: Relation, message: Rope) -> Option<Delivery> {
+        let (stream, answers) = match &relation {
             Relation::Answer(id) | Relation::Abandoned(id) => (self.asked.remove(id)?, true),
             Relation::During(id) => (self.asked.get(id).copied().unwrap_or_else(|| self.unrelated()), false),
             Relation::None => (self.unrelated(), false),
@@ -185,7 +187,7 @@ impl Streams {
         if last {
             self.open.remove(&stream);
         }
-        Some(Delivery { event, message, last })
+        Some(Delivery { event, relation, message, last })
     }
 
     /// The stream for what belongs to no request: the common one, unless only others are connected.

@@ -49,12 +49,16 @@ impl Lines {
         self.last_read_was_full
     }
 
-    /// The stream has ended; what stands behind the last line's end is a line too.
+    /// The stream has ended; what stands behind the last line's end is a line too. When it was broken off, how the
+    /// stream ended says more to whoever waits for it.
     pub fn end(&mut self) {
         let line = self.buffer.split().freeze();
         self.searched = 0;
         if !std::mem::take(&mut self.skipping) {
+            let before = self.events.len();
             self.line(line);
+            let unreadable = |event: &&mut Event| matches!(event, Event::Unreadable { .. });
+            self.events.iter_mut().skip(before).filter(unreadable).for_each(|event| *event = Event::Junk);
         }
     }
 
@@ -100,7 +104,7 @@ impl Lines {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }
-        let id = answered(&line);
+        let id = answered(&line).filter(|_| line.trim_ascii_end().ends_with(b"}"));
         match envelope::parse(line.clone(), self.max_line) {
             Ok(incoming) => self.messages(incoming),
             Err(_) if self.several(&line) => {}
@@ -129,9 +133,11 @@ impl Lines {
 }
 
 /// The id that an answer, of which only the beginning may be there, carries: one of ours, a number, early in the line.
+/// A log line that quotes an answer is none: the answer itself is still to come.
 fn answered(line: &[u8]) -> Option<u64> {
     let head = &line[..line.len().min(256)];
-    if memchr::memmem::find(head, b"\"method\"").is_some() {
+    let holds = |part: &[u8]| memchr::memmem::find(head, part).is_some();
+    if !head.trim_ascii_start().starts_with(b"{") || !holds(b"\"jsonrpc\"") || holds(b"\"method\"") {
         return None;
     }
     let at = memchr::memmem::find(head, b"\"id\"")? + 4;
@@ -187,5 +193,13 @@ mod tests {
         let next = r#"{"jsonrpc":"2.0","method":"x"}"#;
         let output = format!("{long}\n{deep}\n{next}\n");
         assert_eq!(shapes(&output, 100, 300), ["unreadable 42", "unreadable 43", next]);
+    }
+
+    #[test]
+    fn what_only_looks_like_an_answer_fails_no_call() {
+        let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+        let (half, inner) = (&answer[..30], r#"{"jsonrpc":"2.0","id":1,"result":{}"#);
+        let output = format!("{half}\nDEBUG sending {answer}\n{{\"id\":1,\"level\":\"info\"}}\n{answer}\n{inner}");
+        assert_eq!(shapes(&output, 1000, 1000), ["junk", "junk", "junk", answer, "junk"]);
     }
 }

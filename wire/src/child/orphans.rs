@@ -1,25 +1,113 @@
 //! Processes that a child left behind.
 //!
-//! What a child starts normally stays in its process group and ends with it. A descendant that has left the group is
-//! handed to this process when its parent ends, because this process is a subreaper; it is recognised by the cookie
-//! that the child was given in its environment, and ended.
+//! What a child starts normally stays in its process group and ends with it. A descendant that has left the group, or
+//! outlives its parent, is handed to this process when its parent ends, because this process is a subreaper. It is
+//! recognised by the cookie that the child was given in its environment: it lives as long as the child is wanted, and
+//! is waited for when it is dead.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs;
+use std::io;
 use std::io::Read as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpgrp, getpid, getsid, kill_process, waitpid};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The variable that marks what belongs to a child.
-pub const COOKIE: &str = "MCP_SIDECAR_CHILD";
+pub(super) const COOKIE: &str = "MCP_SIDECAR_CHILD";
 
-/// Ends the processes that were handed to this one and carry `cookie`; with `None`, all that carry any.
-pub fn sweep_orphans(cookie: Option<&str>) {
+/// How long is waited between two looks at processes that are to end, and how often they are looked at: what hangs in
+/// the kernel is left.
+const PAUSE: Duration = Duration::from_millis(2);
+const LOOKS: usize = 1000;
+
+/// The children that are wanted. One list for the program, as the system keeps one list of its children.
+static WANTED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+
+/// The mark of one child and of all that it starts, which are wanted until it is dropped.
+#[derive(Debug)]
+pub(super) struct Cookie(u64);
+
+impl Cookie {
+    pub(super) fn new() -> Self {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        wanted().insert(number);
+        Self(number)
+    }
+
+    /// The value of [`COOKIE`].
+    pub(super) fn value(&self) -> String {
+        format!("{}.{}", getpid(), self.0)
+    }
+}
+
+impl Drop for Cookie {
+    fn drop(&mut self) {
+        wanted().remove(&self.0);
+        sweep();
+    }
+}
+
+fn wanted() -> MutexGuard<'static, BTreeSet<u64>> {
+    WANTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sweeps whenever a child has died: that is when orphans come, or die.
+///
+/// # Errors
+/// When the system does not tell of deaths.
+pub async fn tend_orphans() -> io::Result<Infallible> {
+    let mut deaths = signal(SignalKind::child())?;
+    loop {
+        deaths.recv().await;
+        sweep();
+    }
+}
+
+/// Sweeps until nothing more comes of it. For a program that does not [`tend_orphans`].
+pub fn sweep_orphans(_: Option<&str>) {
+    for _ in 0..LOOKS {
+        if !sweep() {
+            return;
+        }
+        std::thread::park_timeout(PAUSE);
+    }
+}
+
+/// Ends the processes that were handed to this one and are not wanted, and waits for those that are dead. Whether there
+/// were some of the former: they, and what they leave in turn, are still to be waited for.
+fn sweep() -> bool {
+    let mut ended = false;
     for pid in children() {
-        if carries(pid, cookie) {
+        // Either may have ended, or been waited for, meanwhile.
+        if is_dead_orphan(pid) == Some(true) {
+            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+        } else if cookie(pid).is_some_and(|cookie| !is_wanted(&cookie)) {
+            let _ = kill_process(pid, Signal::KILL);
+            ended = true;
+        }
+    }
+    ended
+}
+
+/// Ends every child of this process, and all that they leave, and waits for them. For a process that is about to end.
+pub fn end_all() {
+    for _ in 0..LOOKS {
+        let children = children();
+        if children.is_empty() {
+            return;
+        }
+        for pid in children {
             // It may have ended meanwhile.
             let _ = kill_process(pid, Signal::KILL);
-            let _ = waitpid(Some(pid), WaitOptions::empty());
+            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
         }
+        std::thread::park_timeout(PAUSE);
     }
 }
 
@@ -31,13 +119,30 @@ fn children() -> Vec<Pid> {
     pids.filter_map(Pid::from_raw).collect()
 }
 
-fn carries(pid: Pid, cookie: Option<&str>) -> bool {
+/// Whether a child is dead, and not one that this process started: those lead their group, or are in this process's.
+fn is_dead_orphan(pid: Pid) -> Option<bool> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    let mut ids = fields.skip(1).map_while(|field| Pid::from_raw(field.parse().ok()?));
+    let (group, session) = (ids.next()?, ids.next()?);
+    let own = getsid(None).ok() == Some(session) && (group == pid || group == getpgrp());
+    Some(state == "Z" && !own)
+}
+
+/// The cookie of a process, if it has one and can be looked into.
+fn cookie(pid: Pid) -> Option<String> {
     let mut environment = Vec::new();
-    let path = format!("/proc/{}/environ", pid.as_raw_nonzero());
     // More than any real environment; an unreadable one is somebody else's.
-    let read = fs::File::open(path).and_then(|file| file.take(1 << 20).read_to_end(&mut environment));
-    let mark = format!("{COOKIE}={}", cookie.unwrap_or_default());
-    let is_mark =
-        |entry: &[u8]| if cookie.is_some() { entry == mark.as_bytes() } else { entry.starts_with(mark.as_bytes()) };
-    read.is_ok() && environment.split(|byte| *byte == 0).any(is_mark)
+    fs::File::open(format!("/proc/{pid}/environ")).ok()?.take(1 << 20).read_to_end(&mut environment).ok()?;
+    let mut variables = environment.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry).ok());
+    variables.find_map(|entry| entry.strip_prefix(COOKIE)?.strip_prefix('=').map(ToOwned::to_owned))
+}
+
+/// Whether a cookie belongs to a child that is wanted. Those of another process do not: it has ended, or would have its
+/// orphans itself.
+fn is_wanted(cookie: &str) -> bool {
+    let number = cookie.strip_prefix(&format!("{}.", getpid())).and_then(|number| number.parse().ok());
+    number.is_some_and(|number| wanted().contains(&number))
 }

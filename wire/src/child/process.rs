@@ -7,14 +7,15 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::net::unix::pipe;
 
 use crate::logbook::Logbook;
 
-use super::{COOKIE, Child, Pipes, Tail, sweep_orphans};
+use super::orphans::{COOKIE, Cookie};
+use super::tail::inherited_secrets;
+use super::{Child, Pipes, Tail};
 
 /// What to run.
 #[derive(Clone)]
@@ -72,8 +73,8 @@ impl fmt::Display for Exit {
 pub struct Process {
     child: tokio::process::Child,
     group: Option<Pid>,
-    cookie: Arc<str>,
     ended: Option<Exit>,
+    _cookie: Cookie,
 }
 
 impl Process {
@@ -104,11 +105,6 @@ impl Process {
     pub fn kill_group(&self) {
         self.signal_group(Signal::KILL);
     }
-
-    /// Ends what it left behind outside its group.
-    pub fn sweep(&self) {
-        sweep_orphans(Some(&self.cookie));
-    }
 }
 
 /// Starts a program.
@@ -116,12 +112,11 @@ impl Process {
 /// # Errors
 /// When the system refuses: no such program, no more processes, …
 pub fn spawn(program: &Program) -> io::Result<Child> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let cookie: Arc<str> = format!("{}.{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)).into();
+    let cookie = Cookie::new();
     let mut words = program.wrapper.iter().cloned().chain([program.program.clone().into_os_string()]);
     let mut command = tokio::process::Command::new(words.next().unwrap_or_default());
     command.args(words).args(&program.args).envs(program.env.iter().map(|(key, value)| (key, value)));
-    command.env(COOKIE, &*cookie).process_group(0).kill_on_drop(true);
+    command.env(COOKIE, cookie.value()).process_group(0).kill_on_drop(true);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(directory) = &program.directory {
         command.current_dir(directory);
@@ -134,7 +129,8 @@ pub fn spawn(program: &Program) -> io::Result<Child> {
         stderr: pipe::Receiver::from_owned_fd(child.stderr.take().ok_or_else(gone)?.into_owned_fd()?)?,
     };
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let process = Process { child, group, cookie, ended: None };
-    let tail = Tail::new(program.env.iter().map(|(_, value)| value.clone()), program.logbook.clone());
+    let process = Process { child, group, ended: None, _cookie: cookie };
+    let given = program.env.iter().map(|(_, value)| value.clone());
+    let tail = Tail::new(given.chain(inherited_secrets()), program.logbook.clone());
     Ok(Child::new(Arc::clone(&program.name), process, pipes, tail, program.max_line))
 }

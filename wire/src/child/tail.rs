@@ -21,11 +21,14 @@ const LINE_BYTES: usize = 500;
 const QUOTED: usize = 5;
 /// Values of the environment shorter than this are too likely to occur by chance to be blotted out.
 const SHORTEST_SECRET: usize = 6;
+/// What the name of an inherited variable holds when its value is a secret. Those given to the server all are.
+const SECRET_NAMES: [&str; 6] = ["AUTH", "CREDENTIAL", "KEY", "PASS", "SECRET", "TOKEN"];
 
 /// The last lines of a server's standard error. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
     lines: Arc<Mutex<VecDeque<String>>>,
+    /// Longest first: one that contains another is blotted out before it.
     secrets: Arc<[String]>,
     book: Logbook,
     reader: Arc<Mutex<Option<Reader>>>,
@@ -42,11 +45,12 @@ impl Drop for Reader {
 }
 
 impl Tail {
-    /// Nothing yet. Wherever one of `secrets` occurs, `***` is kept instead.
+    /// Nothing yet. Wherever one of `secrets` occurs, or a line of one, `***` is kept instead.
     /// Every line also goes into `book`.
     pub fn new(secrets: impl IntoIterator<Item = String>, book: Logbook) -> Self {
-        let mut secrets: Vec<_> = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET).collect();
-        // A secret that contains another one is blotted out first.
+        let lines = |secret: String| secret.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+        let mut secrets: Vec<_> = secrets.into_iter().flat_map(lines).collect();
+        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self { secrets: secrets.into(), book, ..Self::default() }
     }
@@ -92,12 +96,22 @@ impl Tail {
     /// Cuts lines. `line` is the one that has begun.
     fn take(&self, mut bytes: &[u8], line: &mut Vec<u8>) {
         while let Some(at) = memchr::memchr(b'\n', bytes) {
-            append(line, &bytes[..at]);
+            self.append(line, &bytes[..at]);
             self.push(line);
             line.clear();
             bytes = &bytes[at + 1..];
         }
-        append(line, bytes);
+        self.append(line, bytes);
+    }
+
+    /// Keeps so much more than is shown that no secret is cut, and thereby missed, where it is.
+    fn append(&self, line: &mut Vec<u8>, bytes: &[u8]) {
+        let room = (LINE_BYTES + self.longest_secret()).saturating_sub(line.len());
+        line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn longest_secret(&self) -> usize {
+        self.secrets.first().map_or(0, String::len)
     }
 
     /// Keeps a line.
@@ -111,6 +125,10 @@ impl Tail {
                 text = text.replace(secret.as_str(), "***");
             }
         }
+        if line.len() > LINE_BYTES {
+            let shown = text.len().saturating_sub(self.longest_secret()).min(LINE_BYTES);
+            text = String::from_utf8_lossy(&text.as_bytes()[..shown]).into_owned();
+        }
         self.book.push(&text);
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push_back(text);
@@ -120,9 +138,11 @@ impl Tail {
     }
 }
 
-fn append(line: &mut Vec<u8>, bytes: &[u8]) {
-    let room = LINE_BYTES.saturating_sub(line.len());
-    line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+/// Secrets in the environment that a server inherits from this process.
+pub(super) fn inherited_secrets() -> impl Iterator<Item = String> {
+    let is_secret = |name: &str| SECRET_NAMES.iter().any(|part| name.to_ascii_uppercase().contains(part));
+    let named = std::env::vars_os().filter(move |(name, _)| name.to_str().is_some_and(is_secret));
+    named.filter_map(|(_, value)| value.into_string().ok())
 }
 
 /// What the callers of a server that `ended` so are told.
@@ -163,6 +183,17 @@ mod tests {
         assert_eq!(lines.len(), LINES);
         assert_eq!(lines[LINES - 2], "line 99 with *** in it");
         assert_eq!(lines[LINES - 1].len(), LINE_BYTES);
+    }
+
+    #[test]
+    fn a_secret_is_kept_neither_where_lines_are_cut_nor_in_its_own_lines() {
+        let tail = Tail::new(["-----BEGIN\nc2VjcmV0\n".to_owned(), "sk-12345".to_owned()], Logbook::default());
+        let mut line = Vec::new();
+        for before in LINE_BYTES - 10..LINE_BYTES + 10 {
+            tail.take(format!("sk-12345{}sk-12345{}\n", "x".repeat(before), "y".repeat(20)).as_bytes(), &mut line);
+        }
+        tail.take(b"c2VjcmV0\n", &mut line);
+        assert!(tail.lines().iter().all(|line| !line.contains("sk") && !line.contains("c2V")), "{:?}", tail.lines());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Answers that are no MCP messages of a server.
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use mcp::envelope::{Message, Refused, RequestId, code};
@@ -63,6 +63,10 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(error.raw().clone()));
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body is not read, so that nothing can follow it (RFC 9112, 9.6).
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
@@ -71,12 +75,12 @@ impl IntoResponse for Problem {
 }
 
 /// The answer to OPTIONS.
-pub(super) async fn allow(methods: &'static str) -> impl IntoResponse {
-    (StatusCode::NO_CONTENT, [(ALLOW, methods)])
+pub async fn allow(methods: &'static str) -> Response<Body> {
+    (StatusCode::NO_CONTENT, [(ALLOW, methods)]).into_response()
 }
 
 /// The answer to a method that the endpoint does not have.
-pub(super) async fn not_allowed(methods: &'static str) -> impl IntoResponse {
+pub async fn not_allowed(methods: &'static str) -> Response<Body> {
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("this endpoint takes {methods}"));
-    ([(ALLOW, methods)], problem)
+    ([(ALLOW, methods)], problem).into_response()
 }

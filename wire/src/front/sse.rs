@@ -1,5 +1,6 @@
 //! HTTP+SSE (2024-11-05, "HTTP with SSE").
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -8,7 +9,7 @@ use axum::response::IntoResponse;
 use mcp::session::streams::Transport;
 use serde::Deserialize;
 
-use super::{Door, EventBody, Front, Problem, request};
+use super::{Door, EventBody, Front, NeedsPass, Problem, request};
 use crate::session::{Caller, SessionHandle};
 
 #[derive(Deserialize)]
@@ -21,6 +22,7 @@ pub(super) struct Session {
 pub(super) async fn get<D: Door>(
     State(front): State<Front<D>>,
     caller: Caller,
+    pass: Option<Extension<NeedsPass>>,
     Query(session): Query<Session>,
 ) -> Result<Response<Body>, Problem> {
     let handle = match session.id {
@@ -28,7 +30,7 @@ pub(super) async fn get<D: Door>(
         None => front.door.open(caller, Transport::Sse).await?,
     };
     let frames = handle.listen(None).await.map_err(|_| Problem::no_session())?;
-    let path = format!("{}?sessionId={}", front.settings.message_path, handle.id.as_str());
+    let path = format!("{}?sessionId={}", front.settings.message_path, front.door.present(&handle, pass.is_some()));
     Ok(EventBody::new(frames, false).endpoint(&path).into_response())
 }
 

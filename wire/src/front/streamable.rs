@@ -66,7 +66,7 @@ async fn initialize<D: Door>(
     }
     let handle = Opening(Some(front.door.open(caller, Transport::Streamable).await?));
     let Some(session) = handle.0.clone() else { return Err(Problem::no_session()) };
-    let id = HeaderValue::from_str(session.id.as_str()).map_err(|_| Problem::no_session())?;
+    let id = HeaderValue::from_str(&front.door.present(&session, false)).map_err(|_| Problem::no_session())?;
     let (stream, mut frames) = session.stream();
     session.post(vec![message], Some(stream)).await.map_err(|_| Problem::no_session())?;
     let first = first_frame(&mut frames, accepts).await;

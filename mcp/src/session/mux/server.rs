@@ -19,6 +19,9 @@ impl Mux {
     /// The server sent an answer to the request `id` that could not be read.
     pub fn unreadable_answer(&mut self, id: u64, reason: &str) {
         match self.calls.remove(&id) {
+            Some(Call { asker: Asker::Greeting, .. }) => {
+                self.out.push_back(Out::Hopeless(Loss { message: reason.to_owned(), data: None }));
+            }
             Some(call) => self.fail(call, code::INTERNAL_ERROR, reason, None),
             None => self.dropped += 1,
         }

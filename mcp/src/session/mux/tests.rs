@@ -130,6 +130,26 @@ fn a_shared_server_that_does_not_shake_hands_is_given_up() {
 }
 
 #[test]
+fn what_waits_is_answered_when_the_server_ends_before_it_has_shaken_hands() {
+    let mut bench = Bench::new(Sharing::Common);
+    let a = bench.mux.attach();
+    bench.client(a, r#"{"jsonrpc":"2.0","id":"x","method":"initialize"}"#);
+    bench.mux.connected(bench.now);
+    bench.outs();
+    bench.mux.disconnected(&Loss { message: "exited with code 7".to_owned(), data: None });
+    assert_eq!(bench.outs(), [r#"1 answer {"id":"x","error":{"code":-32603,"message":"exited with code 7"}}"#]);
+}
+
+#[test]
+fn a_handshake_that_cannot_be_read_is_hopeless() {
+    let mut bench = Bench::new(Sharing::Common);
+    bench.mux.connected(bench.now);
+    bench.outs();
+    bench.mux.unreadable_answer(1, "nests too deep");
+    assert_eq!(bench.outs(), ["hopeless: nests too deep"]);
+}
+
+#[test]
 fn progress_goes_to_its_request_with_the_token_the_client_wrote() {
     let (mut bench, _, b) = Bench::common();
     let call = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"_meta":{"progressToken":"t\u0031"}}}"#;

@@ -16,13 +16,13 @@ fn an_answer_ends_the_stream_of_its_post() {
     let a = streams.posted(&[id(1)]).unwrap();
     let b = streams.posted(&[id(2), id(3)]).unwrap();
     assert_ne!(a, b);
-    let first = streams.route(&Relation::Answer(id(2)), text("2")).unwrap();
+    let first = streams.route(Relation::Answer(id(2)), text("2")).unwrap();
     assert_eq!((first.event.stream, first.last), (b, false));
-    let second = streams.route(&Relation::Answer(id(1)), text("1")).unwrap();
+    let second = streams.route(Relation::Answer(id(1)), text("1")).unwrap();
     assert_eq!((second.event.stream, second.last), (a, true));
-    let third = streams.route(&Relation::Abandoned(id(3)), Rope::default()).unwrap();
+    let third = streams.route(Relation::Abandoned(id(3)), Rope::default()).unwrap();
     assert_eq!((third.event.stream, third.last), (b, true));
-    assert!(streams.route(&Relation::Answer(id(1)), text("again")).is_none());
+    assert!(streams.route(Relation::Answer(id(1)), text("again")).is_none());
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn an_id_in_use_is_refused_and_changes_nothing() {
 fn what_belongs_to_no_request_goes_on_the_common_stream_or_on_one_that_is_connected() {
     let mut streams = Streams::new(Transport::Streamable);
     let post = streams.posted(&[id(1)]).unwrap();
-    let to = |streams: &mut Streams, relation| streams.route(&relation, text("n")).unwrap().event.stream;
+    let to = |streams: &mut Streams, relation| streams.route(relation, text("n")).unwrap().event.stream;
     assert_eq!(to(&mut streams, Relation::None), StreamId::COMMON);
     streams.set_live(post, true);
     assert_eq!(to(&mut streams, Relation::None), post);
@@ -51,9 +51,9 @@ fn what_belongs_to_no_request_goes_on_the_common_stream_or_on_one_that_is_connec
 fn everything_of_an_sse_session_goes_on_its_stream() {
     let mut streams = Streams::new(Transport::Sse);
     assert_eq!(streams.posted(&[id(1)]), Ok(StreamId::COMMON));
-    let answer = streams.route(&Relation::Answer(id(1)), text("1")).unwrap();
+    let answer = streams.route(Relation::Answer(id(1)), text("1")).unwrap();
     assert_eq!((answer.event.stream, answer.last), (StreamId::COMMON, false));
-    assert!(streams.route(&Relation::Abandoned(id(1)), Rope::default()).is_none());
+    assert!(streams.route(Relation::Abandoned(id(1)), Rope::default()).is_none());
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_resumed_stream_gets_what_it_missed_and_nothing_of_others() {
         (Relation::During(id(1)), "p2"),
         (Relation::Answer(id(1)), "a1"),
     ] {
-        let delivery = streams.route(&relation, text(body)).unwrap();
+        let delivery = streams.route(relation, text(body)).unwrap();
         streams.keep(delivery, true);
     }
     let resumed = streams.listen(Some("1-1".parse().unwrap())).unwrap();
@@ -81,7 +81,7 @@ fn a_resumed_stream_gets_what_it_missed_and_nothing_of_others() {
 #[test]
 fn what_came_before_the_common_stream_was_opened_is_delivered_once() {
     let mut streams = Streams::new(Transport::Streamable);
-    let early = streams.route(&Relation::None, text("early")).unwrap();
+    let early = streams.route(Relation::None, text("early")).unwrap();
     streams.keep(early, false);
     assert_eq!(streams.listen(None).unwrap().missed.len(), 1);
     assert_eq!(streams.listen(None).unwrap().missed.len(), 0);
@@ -92,7 +92,7 @@ fn what_came_before_the_common_stream_was_opened_is_delivered_once() {
 fn what_is_kept_has_a_bound() {
     let mut streams = Streams::new(Transport::Streamable);
     for _ in 0..2000 {
-        let delivery = streams.route(&Relation::None, Bytes::from(vec![b'x'; 10_000]).into()).unwrap();
+        let delivery = streams.route(Relation::None, Bytes::from(vec![b'x'; 10_000]).into()).unwrap();
         streams.keep(delivery, true);
     }
     assert!(streams.kept_bytes <= KEPT_BYTES && streams.kept.len() <= KEPT_EVENTS);

@@ -1,0 +1,188 @@
+//! `mcp-sidecar` in front of servers that write what they should not, or do not read what they should.
+
+use std::fs::File;
+
+use anyhow::Result;
+use e2e::client::{Client, HttpClient, RpcError, SseClient};
+use e2e::fixture::ODD_RESULT;
+use e2e::harness::{Bin, Launch, Program, Sidecar};
+use e2e::http::http;
+use e2e::{PATIENCE, eventually};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Whether sizes are those of the soak.
+fn full() -> bool {
+    std::env::var_os("E2E_FULL").is_some()
+}
+
+/// The error of JSON-RPC in what a call came to.
+fn refusal<T: std::fmt::Debug>(outcome: Result<T>) -> RpcError {
+    outcome.unwrap_err().downcast().expect("the error is one of JSON-RPC")
+}
+
+async fn status(sidecar: &Program) -> Result<Value> {
+    http("GET", &sidecar.url("/status"), &[], "").await?.expect(200)?.json()
+}
+
+async fn both(sidecar: &Sidecar) -> Result<[Box<dyn Client>; 2]> {
+    let http = HttpClient::connect(&sidecar.url("/mcp"), "2025-06-18").await?;
+    Ok([Box::new(http), Box::new(SseClient::connect(&sidecar.url("/sse")).await?)])
+}
+
+#[tokio::test]
+async fn messages_are_found_in_any_output_and_each_request_is_answered_once() {
+    for fault in [
+        "junk",
+        "half-lines",
+        "two-per-line",
+        "crlf",
+        "bom",
+        "binary",
+        "log-on-stdout",
+        "huge-line=300000",
+        "batch-out",
+        "dup-answer",
+        "wrong-id",
+        "notify-before-init-answer",
+        "slow-init=300",
+    ] {
+        let sidecar = Sidecar::fixture(&["--max-message-bytes", "100000"], &["--fault", fault]).await.unwrap();
+        for client in both(&sidecar).await.unwrap() {
+            let text = "\u{e9}\u{1f600} \"quoted\"\n";
+            assert_eq!(client.tool_text("echo", json!({"text": text})).await.unwrap(), text, "{fault}");
+            let odd = client.request("tools/call", json!({"name": "odd"})).await.unwrap();
+            assert_eq!(odd.raw_result().unwrap(), ODD_RESULT, "{fault}");
+            client.call("ping", json!({})).await.unwrap();
+            let strays: Vec<_> = client.events().into_iter().filter(|event| event.id().is_some()).collect();
+            assert!(strays.is_empty(), "{fault}: {strays:?}");
+        }
+        assert_eq!(status(&sidecar).await.unwrap()["restarts"], 0, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_whose_line_ends_with_the_process_counts_and_half_of_one_does_not() {
+    let sidecar = Sidecar::fixture(&[], &["--fault", "missing-newline"]).await.unwrap();
+    for client in both(&sidecar).await.unwrap() {
+        assert_eq!(client.tool_text("echo", json!({"text": "last"})).await.unwrap(), "last");
+        assert_eq!(client.tool_text("echo", json!({"text": "next"})).await.unwrap(), "next");
+    }
+    let sidecar = Sidecar::fixture(&[], &["--fault", "half-answer"]).await.unwrap();
+    for client in both(&sidecar).await.unwrap() {
+        assert_eq!(refusal(client.tool("echo", json!({"text": "x"})).await).data["exitCode"], 6);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_long_fails_that_call_only() {
+    let sidecar = Sidecar::fixture(&["--max-message-bytes", "100000"], &[]).await.unwrap();
+    for client in both(&sidecar).await.unwrap() {
+        let pid = client.tool_text("pid", json!({})).await.unwrap();
+        for bytes in [100_000, 5_000_000] {
+            let sleeping = client.tool("sleep", json!({"ms": 300}));
+            let (slept, error) = tokio::join!(sleeping, client.tool("blob", json!({"bytes": bytes})));
+            let error = refusal(error);
+            assert!(error.message.contains("100000"), "{bytes}: {error}");
+            slept.unwrap();
+        }
+        assert_eq!(client.tool_text("blob", json!({"bytes": 90_000})).await.unwrap().len(), 90_000);
+        assert_eq!(client.tool_text("pid", json!({})).await.unwrap(), pid);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nests_too_deep_fails_that_call_only() {
+    let sidecar = Sidecar::fixture(&[], &["--fault", "deep-json=100000"]).await.unwrap();
+    for client in both(&sidecar).await.unwrap() {
+        let error = refusal(client.tool("echo", json!({"text": "x"})).await);
+        assert!(error.message.contains("nests deeper than 64 levels"), "{error}");
+        client.call("tools/list", json!({})).await.unwrap();
+    }
+    assert_eq!(status(&sidecar).await.unwrap()["restarts"], 0);
+}
+
+#[tokio::test]
+async fn a_flood_of_stderr_is_drained_and_only_its_end_is_kept() {
+    let bytes: u64 = if full() { 100 << 20 } else { 10 << 20 };
+    let flood = format!("stderr-flood={bytes}");
+    let sidecar = Sidecar::fixture(&["--warm-spares", "0"], &["--fault", &flood]).await.unwrap();
+    for client in both(&sidecar).await.unwrap() {
+        assert_eq!(client.tool_text("echo", json!({"text": "dry"})).await.unwrap(), "dry");
+    }
+    let kept = http("GET", &sidecar.url("/logs?lines=100000"), &[], "").await.unwrap();
+    assert!((1..=1000).contains(&kept.text().lines().count()));
+    let rss = sidecar.census().program().unwrap().rss;
+    assert!(rss < 48 << 10, "{rss} KiB");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_reading_times_out_and_can_be_left() {
+    let flags = ["--request-timeout", "400ms", "--warm-spares", "0"];
+    let sidecar = Sidecar::fixture(&flags, &["--fault", "stdin-stall"]).await.unwrap();
+    let client = HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await.unwrap();
+    for text in ["small".to_owned(), "x".repeat(1 << 20)] {
+        assert_eq!(refusal(client.tool("echo", json!({"text": text})).await).code, -32001);
+    }
+    client.delete().await.unwrap().expect(204).unwrap();
+    let ended = async || (status(&sidecar).await.ok()?["processes"].as_u64()? < 2).then_some(());
+    eventually(PATIENCE, "the process of the session to end", ended).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_read_is_given_up_when_too_much_waits_for_it() {
+    if !full() {
+        return;
+    }
+    let sidecar = Sidecar::fixture(&["--warm-spares", "0"], &["--fault", "stdin-stall"]).await.unwrap();
+    let client = HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await.unwrap();
+    let text = "x".repeat(15 << 20);
+    let calls = (0..5).map(|_| client.tool("echo", json!({"text": text})));
+    let mut calls: Vec<_> = calls.collect();
+    let last = calls.pop().unwrap();
+    let error = refusal(last.await);
+    assert!(error.message.contains("does not read its standard input"), "{error}");
+}
+
+/// A sidecar that is told by its standard input what to run, and the folder and pipe it needs.
+async fn supervised(launch: &Value) -> (Program, TempDir, File) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let mut input = File::options().read(true).write(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut input, format!("{launch}\n").as_bytes()).unwrap();
+    let command = r#"exec "$0" serve --listen 127.0.0.1:0 --supervised < "$1""#;
+    let args = ["-c", command, &Bin::Sidecar.text().unwrap(), path.to_str().unwrap()];
+    (Launch::program("/bin/sh").args(args).listen().await.unwrap(), folder, input)
+}
+
+/// Nothing that the sidecar tells holds the secret.
+async fn keeps(sidecar: &Program, secret: &str) {
+    let error = HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await;
+    let error = refusal(error);
+    assert!(error.message.contains("login with *** was refused"), "{error}");
+    let look = async || status(sidecar).await.ok().filter(|status| status["phase"] == "failing");
+    let status = eventually(PATIENCE, "the probe to fail", look).await.unwrap();
+    assert_eq!(status["lastExit"]["stderrTail"], json!(["fixture: login with *** was refused"]));
+    let logs = http("GET", &sidecar.url("/logs"), &[], "").await.unwrap().text();
+    for told in [error.data.to_string(), status.to_string(), logs, sidecar.logs(), sidecar.output()] {
+        assert!(!told.contains(secret), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_was_given_to_the_server_and_written_to_stderr_is_told_to_nobody() {
+    let env = json!({"SECRET": "hunter2 & co"});
+    let args = ["--fault", "leak-secret-stderr"];
+    let source = json!({"command": {"command": Bin::Fixture.text().unwrap(), "args": args, "env": env}});
+    let (sidecar, _folder, _input) = supervised(&json!({"name": "leaky", "source": source})).await;
+    keeps(&sidecar, "hunter2").await;
+}
+
+#[tokio::test]
+async fn a_secret_that_the_server_inherits_is_told_to_nobody() {
+    let command = [Bin::Fixture.text().unwrap(), "--fault".into(), "leak-secret-stderr".into()];
+    let sidecar = Sidecar::start_with(&[], &command, |launch| launch.env("SECRET", "hunter2 & co")).await.unwrap();
+    keeps(&sidecar, "hunter2").await;
+}

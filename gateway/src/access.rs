@@ -1,0 +1,206 @@
+//! Who calls, and what they may.
+//!
+//! [`identify`] is the outermost layer: nothing but health is served before it. [`require`] stands before each route
+//! with the scope that the route table gives it. Everything behind them asks the request's extensions for the
+//! [`Principal`] and the [`Caller`].
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use wire::front::NeedsPass;
+use wire::session::Caller;
+
+use crate::api::ApiError;
+use crate::keys::{Keys, Principal, PrincipalHash, Scope};
+use crate::seal::{Kind, Sealer};
+use crate::store::Timestamp;
+
+/// What decides about callers. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Access(Arc<Rules>);
+
+#[derive(Debug)]
+struct Rules {
+    /// Whether a credential is demanded.
+    required: bool,
+    /// Whether event streams may be opened with `?api_key=`.
+    query_keys: bool,
+    keys: ArcSwap<Keys>,
+    sealer: Sealer,
+}
+
+/// What a request brought, judged.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is this principal's.
+    Known(Principal),
+    /// It is this principal's, who could only put the credential into the URL.
+    ByQuery(Principal),
+    /// It posts to a session whose address is its credential.
+    Pass(PrincipalHash),
+    /// It brought nothing.
+    Nothing,
+    /// It brought something that is no valid credential.
+    Invalid,
+}
+
+impl Access {
+    /// Demands a credential when `required`.
+    pub fn new(required: bool, query_keys: bool, keys: Arc<Keys>, sealer: Sealer) -> Self {
+        Self(Arc::new(Rules { required, query_keys, keys: ArcSwap::new(keys), sealer }))
+    }
+
+    /// Puts other keys in force.
+    pub fn set_keys(&self, keys: Arc<Keys>) {
+        self.0.keys.store(keys);
+    }
+
+    fn judge(&self, parts: &Parts) -> Verdict {
+        let header = |name| parts.headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+        let bearer = header(AUTHORIZATION.as_str()).map(|value| {
+            let (scheme, token) = value.split_once(' ').unwrap_or_default();
+            if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" }
+        });
+        if let Some(presented) = bearer.or_else(|| header("x-api-key")) {
+            return self.verify(presented).map_or(Verdict::Invalid, Verdict::Known);
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        if let Some(key) = parameter(query, "api_key").filter(|_| self.0.query_keys && is_stream(parts)) {
+            let principal = self.verify(&key).filter(|principal| principal.may(Scope::Call));
+            return principal.map_or(Verdict::Invalid, Verdict::ByQuery);
+        }
+        let session = parameter(query, "sessionId").filter(|_| parts.method == Method::POST);
+        let pass = session.and_then(|session| self.0.sealer.open(&session)).filter(|it| it.kind == Kind::SsePass);
+        // The key may have been revoked since.
+        match pass.filter(|handle| !self.0.required || self.0.keys.load().knows(handle.principal, now())) {
+            Some(handle) if parts.uri.path().ends_with("/message") => Verdict::Pass(handle.principal),
+            _ => Verdict::Nothing,
+        }
+    }
+
+    fn verify(&self, presented: &str) -> Option<Principal> {
+        self.0.keys.load().verify(presented, now())
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
+}
+
+/// Whether the request opens an event stream of HTTP+SSE.
+fn is_stream(parts: &Parts) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD) && parts.uri.path().ends_with("/sse")
+}
+
+/// A parameter of a query, decoded.
+pub fn parameter(query: &str, name: &str) -> Option<String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.into_iter().find(|(key, _)| *key == name)?;
+    Some(percent_encoding::percent_decode_str(value).decode_utf8().ok()?.into_owned())
+}
+
+/// The layer that finds out who calls.
+pub async fn identify(State(access): State<Access>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match access.judge(&parts) {
+        Verdict::Known(principal) => admit(&mut parts, principal),
+        Verdict::ByQuery(principal) => {
+            admit(&mut parts, principal);
+            parts.extensions.insert(NeedsPass);
+        }
+        Verdict::Pass(hash) => {
+            parts.extensions.insert(Caller(hash.to_string().into()));
+        }
+        Verdict::Nothing | Verdict::Invalid if !access.0.required => admit(&mut parts, Principal::Anonymous),
+        Verdict::Nothing => return unauthorized("a key is needed: send it as `Authorization: Bearer KEY`"),
+        Verdict::Invalid => return unauthorized("the key is unknown, expired or revoked"),
+    }
+    next.run(Request::from_parts(parts, body)).await
+}
+
+fn admit(parts: &mut Parts, principal: Principal) {
+    parts.extensions.insert(Caller(principal.hash().to_string().into()));
+    parts.extensions.insert(principal);
+}
+
+fn unauthorized(text: &str) -> Response {
+    let mut response = ApiError::new(StatusCode::UNAUTHORIZED, text).into_response();
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"mcp-gateway\""));
+    response
+}
+
+/// The layer that demands a scope. A pass, which is no principal, is good for posting messages only, and those routes
+/// demand [`Scope::Call`].
+pub async fn require(State(scope): State<Scope>, request: Request, next: Next) -> Response {
+    let allowed = match request.extensions().get::<Principal>() {
+        Some(principal) => principal.may(scope),
+        None => scope == Scope::Call && request.extensions().get::<Caller>().is_some(),
+    };
+    if allowed {
+        return next.run(request).await;
+    }
+    let text = format!("the key has not the scope `{}` that this needs", scope.as_str());
+    ApiError::new(StatusCode::FORBIDDEN, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::KeyFile;
+    use crate::seal::Handle;
+    use crate::store::Uid;
+
+    fn parts(method: Method, uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let request = Request::builder().method(method).uri(uri);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn access(required: bool) -> (Access, String, Sealer) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(directory.path());
+        let key = file.create("test", "call".parse().unwrap(), None).unwrap();
+        let keys = Arc::new(file.list().unwrap().into_iter().collect());
+        let sealer = Sealer::new(&[7; 32], None);
+        (Access::new(required, true, keys, sealer.clone()), key.reveal().to_owned(), sealer)
+    }
+
+    #[test]
+    fn a_key_is_taken_from_headers_and_on_streams_from_the_query() {
+        let (access, key, _) = access(true);
+        let known = |parts: &Parts| matches!(access.judge(parts), Verdict::Known(_));
+        assert!(known(&parts(Method::POST, "/mcp", &[("authorization", &format!("bearer {key}"))])));
+        assert!(known(&parts(Method::POST, "/mcp", &[("x-api-key", &key)])));
+        let by_query = |uri: &str| access.judge(&parts(Method::GET, uri, &[]));
+        assert!(matches!(by_query(&format!("/x/sse?api_key={key}")), Verdict::ByQuery(_)));
+        assert_eq!(by_query(&format!("/servers?api_key={key}")), Verdict::Nothing);
+        assert_eq!(by_query("/sse?api_key=wrong"), Verdict::Invalid);
+        assert_eq!(access.judge(&parts(Method::GET, "/sse", &[("authorization", "Basic x")])), Verdict::Invalid);
+    }
+
+    #[test]
+    fn a_pass_is_good_for_posting_messages_of_a_known_key_only() {
+        let (access, key, sealer) = access(true);
+        let principal = access.verify(&key).unwrap().hash();
+        let seal = |kind, principal| {
+            let (server, instance, session) = ("s".to_owned(), Uid::from_bytes([1; 16]), "x".to_owned());
+            sealer.seal(&Handle { kind, server, instance, session, principal })
+        };
+        let judge =
+            |method, path: &str, handle: &str| access.judge(&parts(method, &format!("{path}?sessionId={handle}"), &[]));
+        let pass = seal(Kind::SsePass, principal);
+        assert_eq!(judge(Method::POST, "/s/message", &pass), Verdict::Pass(principal));
+        assert_eq!(judge(Method::POST, "/deploy", &pass), Verdict::Nothing);
+        assert_eq!(judge(Method::GET, "/s/sse", &pass), Verdict::Nothing);
+        assert_eq!(judge(Method::POST, "/s/message", &seal(Kind::Sse, principal)), Verdict::Nothing);
+        let revoked = seal(Kind::SsePass, PrincipalHash::from_bytes([9; 16]));
+        assert_eq!(judge(Method::POST, "/s/message", &revoked), Verdict::Nothing);
+    }
+}

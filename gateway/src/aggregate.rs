@@ -1,0 +1,175 @@
+//! All servers as one.
+//!
+//! What the servers offer is merged ahead of time ([`catalogue`]) and lists are answered from that, so that a slow or
+//! dead server delays nobody. A client's session is a task of the gateway's own ([`session`]), which opens a session of
+//! a member the first time it is called ([`member`]), as the client would: with the client's own version and
+//! capabilities. [`rewrite`] is what messages go through on the way.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mcp::session::streams::Transport;
+use prometheus_client::registry::Registry as Metrics;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wire::client::HttpClient;
+use wire::front::{Door, Unavailable};
+use wire::session::{Caller, Registry, SessionHandle, SessionId};
+
+use crate::keys::{Principal, PrincipalHash};
+use crate::routes::Routes;
+use crate::seal::{Handle, Kind, Sealer};
+use crate::store::Uid;
+
+mod catalogue;
+mod member;
+mod metrics;
+mod profile;
+mod rewrite;
+mod session;
+
+use catalogue::Merged;
+use profile::{Capabilities, Profile};
+use session::Session;
+
+/// How long changes of servers are collected before the lists are merged anew.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+/// A session that does nothing for this long ends.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// See the [module](self). Clones share it.
+#[derive(Clone, Debug)]
+pub struct Aggregate(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    routes: Routes,
+    client: HttpClient,
+    sealer: Sealer,
+    /// This gateway, as handles name it.
+    instance: Uid,
+    merged: watch::Sender<Arc<Merged>>,
+    profiles: Mutex<HashMap<Capabilities, watch::Receiver<Arc<Profile>>>>,
+    sessions: Registry,
+    tasks: TaskTracker,
+    draining: CancellationToken,
+    forced: CancellationToken,
+}
+
+impl Aggregate {
+    /// The servers of `routes` as one.
+    pub fn new(routes: Routes, client: HttpClient, sealer: Sealer) -> Self {
+        Self(Arc::new(Inner {
+            routes,
+            client,
+            sealer,
+            instance: Uid::random(),
+            merged: watch::Sender::default(),
+            profiles: Mutex::default(),
+            sessions: Registry::default(),
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            forced: CancellationToken::new(),
+        }))
+    }
+
+    /// Keeps the merged lists in step with the servers, for ever.
+    pub async fn follow(self) {
+        let mut changes = self.0.routes.follow();
+        loop {
+            changes.mark_unchanged();
+            let merged = Merged::build(&self.0.routes.now(), |_| None, &self.0.merged.borrow());
+            self.0.merged.send_if_modified(|current| {
+                let changed = merged.differs(current);
+                *current = Arc::new(merged);
+                changed
+            });
+            if changes.changed().await.is_err() {
+                return;
+            }
+            tokio::time::sleep(DEBOUNCE).await;
+        }
+    }
+
+    /// Ends sessions as soon as they wait for nothing, and all when `forced`.
+    pub async fn drain(&self, forced: impl Future<Output = ()>) {
+        self.0.draining.cancel();
+        self.0.tasks.close();
+        tokio::select! {
+            () = self.0.tasks.wait() => {}
+            () = forced => {
+                self.0.forced.cancel();
+                self.0.tasks.wait().await;
+            }
+        }
+    }
+
+    /// Adds its figures to the metrics.
+    pub fn register(&self, metrics: &mut Metrics) {
+        metrics::register(metrics, self.0.sessions.clone());
+    }
+
+    /// What the servers offer to clients with these capabilities: followed by one task for all such clients.
+    fn profile(&self, capabilities: &Capabilities) -> Option<watch::Receiver<Arc<Profile>>> {
+        if capabilities.is_empty() {
+            return None;
+        }
+        let mut profiles = self.0.profiles.lock().unwrap_or_else(PoisonError::into_inner);
+        profiles.retain(|_, profile| profile.has_changed().is_ok());
+        if let Some(profile) = profiles.get(capabilities) {
+            return Some(profile.clone());
+        }
+        let (sender, receiver) = watch::channel(Arc::default());
+        let (routes, client, stop) = (self.0.routes.clone(), self.0.client.clone(), self.0.draining.clone());
+        let follow = profile::follow(routes, client, capabilities.clone(), sender);
+        self.0.tasks.spawn(async move { stop.run_until_cancelled(follow).await });
+        profiles.insert(capabilities.clone(), receiver.clone());
+        Some(receiver)
+    }
+}
+
+impl Door for Aggregate {
+    async fn open(&self, caller: Caller, transport: Transport) -> Result<SessionHandle, Unavailable> {
+        let refuse = |reason: &str| Unavailable { reason: reason.to_owned(), retry_after: Duration::from_secs(2) };
+        if self.0.draining.is_cancelled() {
+            return Err(refuse("the gateway is stopping; connect again"));
+        }
+        let id = SessionId::random().map_err(|error| refuse(&format!("no session can be named: {error}")))?;
+        let (session, handle) = Session::open(self.clone(), id, caller, transport);
+        let handle = handle.ok_or_else(|| refuse("the gateway is stopping; connect again"))?;
+        self.0.tasks.spawn(session.run());
+        Ok(handle)
+    }
+
+    fn find(&self, presented: &str, caller: &Caller) -> Option<SessionHandle> {
+        let handle = self.0.sealer.open(presented)?;
+        let ours = handle.server.is_empty() && handle.instance == self.0.instance;
+        let mine = handle.principal == principal(caller);
+        let session = self.0.sessions.find(&handle.session, caller).filter(|_| ours && mine)?;
+        let streamable = session.transport == Transport::Streamable;
+        (streamable == (handle.kind == Kind::Streamable)).then_some(session)
+    }
+
+    fn present(&self, session: &SessionHandle, pass: bool) -> String {
+        let kind = match (session.transport, pass) {
+            (Transport::Streamable, _) => Kind::Streamable,
+            (Transport::Sse, false) => Kind::Sse,
+            (Transport::Sse, true) => Kind::SsePass,
+        };
+        self.0.sealer.seal(&Handle {
+            kind,
+            server: String::new(),
+            instance: self.0.instance,
+            session: session.id.as_str().to_owned(),
+            principal: principal(&session.caller),
+        })
+    }
+}
+
+/// The principal that a caller was admitted as.
+fn principal(caller: &Caller) -> PrincipalHash {
+    caller.0.parse().unwrap_or_else(|_| Principal::Anonymous.hash())
+}

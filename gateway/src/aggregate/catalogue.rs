@@ -1,0 +1,182 @@
+//! What all servers offer, merged.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mcp::cursor::{CursorError, Page};
+use mcp::json;
+use mcp::names::{Names, Style, expose_uri};
+use serde_json::value::RawValue;
+use std::num::NonZeroUsize;
+use wire::status::Catalogue;
+
+use crate::routes::{Route, RouteTable};
+use crate::store::Uid;
+
+/// A list is answered in one piece up to this many items.
+const PAGE: NonZeroUsize = NonZeroUsize::new(1000).expect("a thousand is not zero");
+/// Under `_meta` of a list: the servers whose items may be out of date, because they do not work now.
+pub(super) const UNAVAILABLE: &str = "mcpgateway.dev/unavailable";
+
+/// The lists of all servers at one moment, ready to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    pub(super) tools: List,
+    pub(super) prompts: List,
+    pub(super) resources: List,
+    pub(super) templates: List,
+    pub(super) tool_names: Names,
+    pub(super) prompt_names: Names,
+    /// The members, by name.
+    pub(super) members: BTreeMap<String, Uid>,
+    /// The members' instructions, under their names.
+    pub(super) instructions: String,
+    unavailable: Vec<String>,
+}
+
+/// One list.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    items: Vec<Bytes>,
+    /// All items with commas between them.
+    joined: Bytes,
+    /// A hash of the contents.
+    version: u64,
+}
+
+/// The four kinds of lists.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Tools,
+    Prompts,
+    Resources,
+    Templates,
+}
+
+impl Kind {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Prompts => "prompts",
+            Self::Resources => "resources",
+            Self::Templates => "resourceTemplates",
+        }
+    }
+}
+
+impl Merged {
+    /// Merges what the servers offer: `better` is asked first for a server's catalogue, then its status. A list that
+    /// is as in `old` is taken from there.
+    pub(super) fn build(table: &RouteTable, better: impl Fn(&Route) -> Option<Arc<Catalogue>>, old: &Self) -> Self {
+        let routes: Vec<_> = table.iter().filter(|route| route.spec.route.aggregate && !route.spec.suspend).collect();
+        let better: Vec<_> = routes.iter().map(|route| better(route)).collect();
+        let catalogues: Vec<(&Route, &Catalogue)> = routes
+            .iter()
+            .zip(&better)
+            .filter_map(|(route, better)| Some((&***route, better.as_deref().or(route.status.catalogue.as_ref())?)))
+            .collect();
+        let names = |items: fn(&Catalogue) -> &Vec<Box<RawValue>>| {
+            let owned: Vec<(&str, Vec<String>)> = catalogues
+                .iter()
+                .map(|(route, it)| (route.name.as_str(), items(it).iter().filter_map(|i| name(i)).collect()))
+                .collect();
+            Names::build(
+                owned.iter().map(|(server, names)| (*server, names.iter().map(String::as_str))),
+                Style::Prefixed,
+            )
+        };
+        let (tool_names, prompt_names) = (names(|it| &it.tools), names(|it| &it.prompts));
+        let list =
+            |items: fn(&Catalogue) -> &Vec<Box<RawValue>>, expose: &dyn Fn(&str, &str) -> Option<Bytes>, old: &List| {
+                let all = catalogues
+                    .iter()
+                    .flat_map(|(route, it)| items(it).iter().map(|item| (route.name.as_str(), item.get())));
+                List::new(all.filter_map(|(server, item)| expose(server, item)).collect(), old)
+            };
+        let renamed = |names: &Names, server: &str, item: &str| {
+            replace(item, "name", |name| names.exposed(server, name).map(ToOwned::to_owned))
+        };
+        let moved =
+            |key: &'static str| move |server: &str, item: &str| replace(item, key, |uri| Some(expose_uri(server, uri)));
+        Self {
+            tools: list(|it| &it.tools, &|server, item| renamed(&tool_names, server, item), &old.tools),
+            prompts: list(|it| &it.prompts, &|server, item| renamed(&prompt_names, server, item), &old.prompts),
+            resources: list(|it| &it.resources, &moved("uri"), &old.resources),
+            templates: list(|it| &it.resource_templates, &moved("uriTemplate"), &old.templates),
+            instructions: instructions(&catalogues),
+            members: routes.iter().map(|route| (route.name.to_string(), route.uid)).collect(),
+            unavailable: routes.iter().filter(|route| !route.is_ready()).map(|route| route.name.to_string()).collect(),
+            tool_names,
+            prompt_names,
+        }
+    }
+
+    /// Whether a client would see a difference.
+    pub(super) fn differs(&self, other: &Self) -> bool {
+        self.versions() != other.versions() || self.members != other.members
+    }
+
+    /// What the three notifications of changed lists are about.
+    pub(super) fn versions(&self) -> [u64; 3] {
+        [
+            self.tools.version,
+            self.prompts.version,
+            self.resources.version.wrapping_add(self.templates.version.rotate_left(1)),
+        ]
+    }
+
+    /// A page of a list, as the chunks of a raw result.
+    pub(super) fn page(&self, kind: Kind, cursor: Option<&str>) -> Result<[Bytes; 3], CursorError> {
+        let list = match kind {
+            Kind::Tools => &self.tools,
+            Kind::Prompts => &self.prompts,
+            Kind::Resources => &self.resources,
+            Kind::Templates => &self.templates,
+        };
+        let page = Page::of(list.items.len(), PAGE, list.version, cursor)?;
+        let items = if page.items.len() == list.items.len() {
+            list.joined.clone()
+        } else {
+            list.items[page.items.clone()].join(&b","[..]).into()
+        };
+        let next = page.next.map(|next| format!(r#","nextCursor":{}"#, json::quote(&next))).unwrap_or_default();
+        let meta = if self.unavailable.is_empty() {
+            String::new()
+        } else {
+            let names: Vec<_> = self.unavailable.iter().map(|name| json::quote(name)).collect();
+            format!(r#","_meta":{{"{UNAVAILABLE}":[{}]}}"#, names.join(","))
+        };
+        Ok([format!(r#"{{"{}":["#, kind.key()).into(), items, format!("]{next}{meta}}}").into()])
+    }
+}
+
+impl List {
+    fn new(items: Vec<Bytes>, old: &Self) -> Self {
+        let mut hasher = DefaultHasher::new();
+        items.hash(&mut hasher);
+        let version = hasher.finish();
+        if version == old.version && items == old.items {
+            return Self { items: old.items.clone(), joined: old.joined.clone(), version };
+        }
+        Self { joined: items.join(&b","[..]).into(), items, version }
+    }
+}
+
+fn name(item: &RawValue) -> Option<String> {
+    Some(json::string(json::lookup(item.get(), &["name"])?)?.into_owned())
+}
+
+/// The item with the string at `key` replaced; everything else stays as the server wrote it.
+fn replace(item: &str, key: &str, with: impl FnOnce(&str) -> Option<String>) -> Option<Bytes> {
+    let old = json::lookup(item, &[key])?;
+    let new = json::quote(&with(&json::string(old)?)?);
+    let range = json::span(item, old);
+    Some(format!("{}{new}{}", &item[..range.start], &item[range.end..]).into())
+}
+
+fn instructions(catalogues: &[(&Route, &Catalogue)]) -> String {
+    let given = catalogues.iter().filter_map(|(route, it)| Some((&route.name, it.instructions.as_ref()?)));
+    given.map(|(name, text)| format!("# {name}\n\n{text}\n\n")).collect()
+}

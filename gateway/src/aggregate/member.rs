@@ -1,0 +1,137 @@
+//! A member's session, opened on behalf of one session of the aggregate.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use mcp::envelope::{Message, RequestId};
+use mcp::header::{HOP_PRINCIPAL, HOP_VERSION};
+use mcp::session::filter::ToolFilter;
+use mcp::session::mux::{Config, Loss, Sharing};
+use mcp::session::streams::{Delivery, Transport};
+use wire::client::HttpClient;
+use wire::hub::{Hub, Settings, Stop};
+use wire::link::Connect;
+use wire::session::{Caller, Ended, Frame, Registry, SessionHandle, SessionId, StreamRx};
+use wire::upstream::{Site, StreamableLink, Target};
+
+use crate::routes::Routes;
+use crate::store::Uid;
+
+/// The id of the `initialize` that opens a member's session; no client's own.
+pub(super) const HELLO: &[u8] = br#""mcp-gateway/initialize""#;
+/// The sidecar ends calls that take too long, and says so better: this is for a sidecar that does not answer.
+const BACKSTOP: Duration = Duration::from_secs(3600);
+
+/// The sidecar limits messages: this is for one that does not.
+const MAX_MESSAGE: usize = 256 << 20;
+
+/// Connects to the sidecar that is right for new sessions at that moment.
+#[derive(Debug)]
+struct Sidecar {
+    name: String,
+    routes: Routes,
+    client: HttpClient,
+    headers: HeaderMap,
+}
+
+impl Connect for Sidecar {
+    type Link = StreamableLink;
+
+    async fn connect(&self) -> Result<StreamableLink, Loss> {
+        let lost =
+            |why: &str| Loss { message: format!("server `{}` cannot be reached now: {why}", self.name), data: None };
+        let route = self.routes.get(&self.name).ok_or_else(|| lost("it has been removed"))?;
+        let endpoint = route.for_new_sessions().ok_or_else(|| lost(&route.status.message))?;
+        let site = Site {
+            name: self.name.as_str().into(),
+            target: Target { endpoint: endpoint.address.clone(), path: PathAndQuery::from_static("/mcp") },
+            headers: self.headers.clone(),
+            calls: self.client.clone(),
+            streams: self.client.long_streams(),
+            max_message: MAX_MESSAGE,
+        };
+        Ok(StreamableLink::new(Arc::new(site)))
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Member {
+    /// The server, as it was when the session was opened.
+    pub(super) uid: Uid,
+    handle: SessionHandle,
+    frames: StreamRx,
+}
+
+/// What is needed to open members.
+#[derive(Clone, Debug)]
+pub(super) struct Opener {
+    pub(super) routes: Routes,
+    pub(super) client: HttpClient,
+    pub(super) caller: Caller,
+    pub(super) tasks: tokio_util::task::TaskTracker,
+    pub(super) stop: Stop,
+}
+
+impl Opener {
+    /// Opens a session of server `name`, with the client's own `initialize` parameters.
+    pub(super) async fn open(&self, name: &str, uid: Uid, params: &str, log_level: Option<&str>) -> Option<Member> {
+        let (caller, id) = (self.caller.clone(), SessionId::random().ok()?);
+        let principal = HeaderValue::from_str(&caller.0).ok()?;
+        let headers = [
+            (HeaderName::from_static(HOP_PRINCIPAL), principal),
+            (HeaderName::from_static(HOP_VERSION), HeaderValue::from_static("1")),
+        ];
+        let sidecar = Sidecar {
+            name: name.to_owned(),
+            routes: self.routes.clone(),
+            client: self.client.clone(),
+            headers: headers.into_iter().collect(),
+        };
+        let mux = Config {
+            sharing: Sharing::Exclusive,
+            request_timeout: BACKSTOP,
+            startup_timeout: BACKSTOP,
+            tools: ToolFilter::default(),
+            server: name.to_owned(),
+        };
+        let settings = Settings { mux, idle_timeout: Duration::MAX };
+        let (mut hub, commands) = Hub::new(Arc::new(sidecar), settings, Registry::default(), self.stop.clone());
+        let handle = hub.add(id, caller, Transport::Sse)?;
+        drop(commands);
+        self.tasks.spawn(hub.run());
+        let frames = handle.listen(None).await.ok()?;
+        let member = Member { uid, handle, frames };
+        let hello = RequestId::from_raw(bytes::Bytes::from_static(HELLO))?;
+        member.send(Message::call(Some(&hello), "initialize", Some(params))).await.ok()?;
+        member.send(Message::call(None, "notifications/initialized", None)).await.ok()?;
+        if let Some(level) = log_level {
+            let id = RequestId::from_raw(bytes::Bytes::from_static(br#""mcp-gateway/setLevel""#))?;
+            let params = format!(r#"{{"level":{level}}}"#);
+            member.send(Message::call(Some(&id), "logging/setLevel", Some(&params))).await.ok()?;
+        }
+        Some(member)
+    }
+}
+
+impl Member {
+    /// Sends a message.
+    pub(super) async fn send(&self, message: Message) -> Result<(), Ended> {
+        self.handle.post(vec![message], None).await
+    }
+
+    /// The next message of the member; `None` when its session has ended.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<Delivery>>> {
+        loop {
+            return match self.frames.poll_next(cx) {
+                Poll::Ready(Some(Frame::Message(delivery))) => Poll::Ready(Some(delivery)),
+                Poll::Ready(Some(Frame::Refused(_))) => continue,
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What servers offer depends on what the client can do: a tool that asks the user is of no use to a client that cannot.
+//! Clients that declare the same capabilities see the same lists.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use http::Request;
+use http_body_util::{BodyExt as _, Limited};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use tokio::sync::watch;
+use wire::client::HttpClient;
+use wire::status::{Catalogue, Status};
+
+use super::catalogue::Merged;
+use crate::routes::{Route, Routes};
+use crate::store::Uid;
+
+/// How long changes of servers are collected.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+/// How long a server may take to say what it offers: it starts a process for that.
+const ASK_LIMIT: Duration = Duration::from_secs(60);
+/// The largest answer.
+const MAX_STATUS: usize = 64 << 20;
+/// How often it is looked whether anybody is left who wants to know.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Declared capabilities in a canonical form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Capabilities(String);
+
+impl Capabilities {
+    /// The canonical form of `capabilities` of an `initialize`; what is experimental is left out, or hardly two
+    /// clients would be alike.
+    pub(super) fn of(raw: &str) -> Self {
+        let Ok(Value::Object(mut declared)) = serde_json::from_str(raw) else { return Self::default() };
+        declared.retain(|key, _| key != "experimental");
+        if declared.is_empty() {
+            return Self::default();
+        }
+        let mut declared = Value::Object(declared);
+        declared.sort_all_objects();
+        Self(declared.to_string())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The merged lists for one set of capabilities.
+#[derive(Debug, Default)]
+pub(super) struct Profile {
+    pub(super) merged: Arc<Merged>,
+    /// What was merged, by server.
+    pub(super) catalogues: HashMap<String, Arc<Catalogue>>,
+    /// Whether every server that works has been asked.
+    pub(super) complete: bool,
+}
+
+/// A server's catalogue was asked of this instance, when its catalogue for everybody had this version.
+type Asked = (Uid, u64);
+
+/// Keeps a profile in step with the servers until nobody follows it any more.
+pub(super) async fn follow(
+    routes: Routes,
+    client: HttpClient,
+    capabilities: Capabilities,
+    profile: watch::Sender<Arc<Profile>>,
+) {
+    let mut changes = routes.follow();
+    let mut known: HashMap<Asked, Option<Arc<Catalogue>>> = HashMap::new();
+    loop {
+        changes.mark_unchanged();
+        let table = routes.now();
+        let working: Vec<(Asked, &Arc<Route>)> =
+            table.iter().filter_map(|route| Some((asked(route)?, route))).collect();
+        known.retain(|key, _| working.iter().any(|(asked, _)| asked == key));
+        let missing = working.iter().filter(|(key, _)| !known.contains_key(key));
+        let ask = missing.map(async |(key, route)| (*key, ask(&client, route, &capabilities).await));
+        let publish = |known: &HashMap<Asked, Option<Arc<Catalogue>>>, complete| {
+            let better = |route: &Route| known.get(&asked(route)?)?.clone();
+            let merged = Arc::new(Merged::build(&table, better, &profile.borrow().merged));
+            let named = |route: &Arc<Route>| Some((route.name.to_string(), better(route)?));
+            let catalogues = table.iter().filter_map(named).collect();
+            profile.send_replace(Arc::new(Profile { merged, catalogues, complete }));
+        };
+        publish(&known, false);
+        known.extend(join_all(ask).await);
+        publish(&known, true);
+        loop {
+            match tokio::time::timeout(LOOK, changes.changed()).await {
+                Ok(Ok(())) => break,
+                Ok(Err(_)) => return,
+                Err(_) if profile.is_closed() => return,
+                Err(_) => {}
+            }
+        }
+        tokio::time::sleep(DEBOUNCE).await;
+    }
+}
+
+fn asked(route: &Route) -> Option<Asked> {
+    let version = route.status.catalogue.as_ref().filter(|_| route.is_ready())?.version;
+    Some((route.for_new_sessions()?.instance, version))
+}
+
+/// Asks a sidecar what its server offers to such clients. What it offers to everybody stands in when it does not say.
+async fn ask(client: &HttpClient, route: &Route, capabilities: &Capabilities) -> Option<Arc<Catalogue>> {
+    let endpoint = &route.for_new_sessions()?.address;
+    let query = utf8_percent_encode(&capabilities.0, NON_ALPHANUMERIC);
+    let request = Request::get(format!("/status?capabilities={query}")).body(wire::client::empty()).ok()?;
+    let answer = async {
+        let response = client.request(endpoint, request).await.ok()?;
+        let body = Limited::new(response.into_body(), MAX_STATUS).collect().await.ok()?.to_bytes();
+        serde_json::from_slice::<Status>(&body).ok()?.catalogue
+    };
+    tokio::time::timeout(ASK_LIMIT, answer).await.ok().flatten().map(Arc::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_alike_whatever_their_order() {
+        let of = |raw| Capabilities::of(raw);
+        assert_eq!(of(r#"{"sampling":{"b":1,"a":2},"roots":{}}"#), of(r#"{"roots":{}, "sampling":{"a":2,"b":1}}"#));
+        assert!(of(r#"{"experimental":{"x":1}}"#).is_empty() && of("{}").is_empty() && of("7").is_empty());
+        assert_ne!(of(r#"{"roots":{}}"#), of(r#"{"roots":{"listChanged":true}}"#));
+    }
+}

@@ -1,0 +1,158 @@
+//! What members offer in this session in particular.
+//!
+//! A process per session may change its lists for that session alone. When a member says so, its lists are read anew
+//! over the client's own session, and stand in for what the member offers to everybody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mcp::envelope::{Kind, Message, RequestId};
+use mcp::json;
+use serde_json::value::RawValue;
+use wire::status::Catalogue;
+
+use super::super::catalogue::Merged;
+use super::Session;
+use crate::routes::Route;
+
+/// A list may have this many pages.
+const MAX_PAGES: usize = 1000;
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    catalogues: HashMap<String, Catalogue>,
+    reading: HashMap<RequestId, Reading>,
+    next: u64,
+    /// The merged lists, where some server's are the session's own.
+    pub(super) merged: Option<Arc<Merged>>,
+}
+
+/// A list that is being read.
+#[derive(Debug)]
+struct Reading {
+    server: String,
+    list: &'static List,
+    items: Vec<Box<RawValue>>,
+    pages: usize,
+}
+
+#[derive(Debug)]
+struct List {
+    method: &'static str,
+    key: &'static str,
+    changed: &'static str,
+    items: fn(&mut Catalogue) -> &mut Vec<Box<RawValue>>,
+}
+
+static LISTS: [List; 4] = [
+    List { method: "tools/list", key: "tools", changed: "notifications/tools/list_changed", items: |it| &mut it.tools },
+    List {
+        method: "prompts/list",
+        key: "prompts",
+        changed: "notifications/prompts/list_changed",
+        items: |it| &mut it.prompts,
+    },
+    List {
+        method: "resources/list",
+        key: "resources",
+        changed: "notifications/resources/list_changed",
+        items: |it| &mut it.resources,
+    },
+    List {
+        method: "resources/templates/list",
+        key: "resourceTemplates",
+        changed: "notifications/resources/list_changed",
+        items: |it| &mut it.resource_templates,
+    },
+];
+
+impl Own {
+    /// Forgets a server.
+    pub(super) fn forget(&mut self, server: &str) {
+        self.catalogues.remove(server);
+        self.reading.retain(|_, reading| reading.server != server);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.catalogues.is_empty()
+    }
+
+    fn request(&mut self, reading: Reading, cursor: Option<&str>) -> Option<Message> {
+        self.next += 1;
+        let id = RequestId::from_raw(Bytes::from(format!(r#""mcp-gateway/list/{}""#, self.next)))?;
+        let params = cursor.map_or_else(|| "{}".to_owned(), |cursor| format!(r#"{{"cursor":{cursor}}}"#));
+        let message = Message::call(Some(&id), reading.list.method, Some(&params));
+        self.reading.insert(id, reading);
+        Some(message)
+    }
+}
+
+impl Session {
+    /// A member says that a list has changed: it is read anew.
+    pub(super) async fn read_anew(&mut self, server: &str, changed: &str) {
+        for list in LISTS.iter().filter(|list| list.changed == changed) {
+            let reading = Reading { server: server.to_owned(), list, items: Vec::new(), pages: 0 };
+            let request = self.own.request(reading, None);
+            self.send_to(server, request).await;
+        }
+    }
+
+    /// Takes an answer, if it is a page of a list that is being read.
+    pub(super) async fn take_page(&mut self, id: &RequestId, message: &Message) -> bool {
+        let Some(mut reading) = self.own.reading.remove(id) else { return false };
+        if message.kind() == Kind::Error {
+            return true;
+        }
+        let items = message.at(&[reading.list.key]).and_then(json::elements).unwrap_or_default();
+        reading.items.extend(items.into_iter().filter_map(|item| RawValue::from_string(item.to_owned()).ok()));
+        reading.pages += 1;
+        let next = message.at(&["nextCursor"]).filter(|cursor| *cursor != "null" && reading.pages < MAX_PAGES);
+        if let Some(cursor) = next {
+            let server = reading.server.clone();
+            let request = self.own.request(reading, Some(cursor));
+            self.send_to(&server, request).await;
+        } else {
+            self.adopt(reading);
+        }
+        true
+    }
+
+    async fn send_to(&self, server: &str, message: Option<Message>) {
+        if let (Some(member), Some(message)) = (self.members.get(server), message) {
+            // One that has ended is noticed by its silence.
+            let _ = member.send(message).await;
+        }
+    }
+
+    fn adopt(&mut self, reading: Reading) {
+        let Reading { server, list, items, .. } = reading;
+        let general = self.general(&server);
+        let own = self.own.catalogues.entry(server).or_insert_with(|| general.unwrap_or_default());
+        *(list.items)(own) = items;
+        self.lists_changed();
+    }
+
+    /// What a server offers to clients like this one.
+    fn general(&self, server: &str) -> Option<Catalogue> {
+        let profile = self.profile.as_ref().and_then(|profile| profile.borrow().catalogues.get(server).cloned());
+        let everybody = || self.opener.routes.get(server)?.status.catalogue.clone();
+        profile.map(|catalogue| Catalogue::clone(&catalogue)).or_else(everybody)
+    }
+
+    /// Merges the lists for this session, where it has some of its own.
+    pub(super) fn merge_own(&mut self) {
+        if self.own.is_empty() {
+            self.own.merged = None;
+            return;
+        }
+        let better = |route: &Route| {
+            let own = self.own.catalogues.get(route.name.as_str()).cloned().map(Arc::new);
+            own.or_else(|| self.profile.as_ref()?.borrow().catalogues.get(route.name.as_str()).cloned())
+        };
+        let old = self.own.merged.clone().unwrap_or_default();
+        let merged = Merged::build(&self.opener.routes.now(), better, &old);
+        self.own.merged = Some(Arc::new(merged));
+    }
+}

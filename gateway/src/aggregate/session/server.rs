@@ -1,0 +1,74 @@
+//! What members send.
+
+use mcp::envelope::{self, Incoming, Kind, Message};
+use mcp::session::mux::Relation;
+use mcp::session::streams::Delivery;
+
+use super::super::member::HELLO;
+use super::super::rewrite;
+use super::{Question, Session};
+
+impl Session {
+    pub(super) async fn from_member(&mut self, server: &str, delivery: Delivery) {
+        let Delivery { relation, message, .. } = delivery;
+        let Ok(Incoming::Single(message)) = envelope::parse(message.into_bytes(), usize::MAX) else { return };
+        match message.kind() {
+            Kind::Result | Kind::Error => self.from_member_answer(server, &message).await,
+            Kind::Request => self.question(server, relation, &message),
+            Kind::Notification => self.news(server, relation, message).await,
+        }
+    }
+
+    async fn from_member_answer(&mut self, server: &str, message: &Message) {
+        let Some(id) = message.id() else { return };
+        if id.raw() == HELLO {
+            if message.kind() == Kind::Error {
+                let why = message.str_at(&["message"]).unwrap_or_default().into_owned();
+                self.lose(server, &why);
+            }
+            return;
+        }
+        if self.take_page(&id, message).await {
+            return;
+        }
+        if let Some(call) = self.calls.remove(&id) {
+            let answer = rewrite::answer(server, &call.method, message);
+            self.deliver(Relation::Answer(id), answer);
+        }
+    }
+
+    /// Hands a question of a member to the client, under an id that no other member uses.
+    fn question(&mut self, server: &str, relation: Relation, message: &Message) {
+        let Some(id) = message.id() else { return };
+        self.next_question += 1;
+        let own = self.next_question;
+        self.questions.insert(own, Question { server: server.to_owned(), id });
+        self.deliver(relation, message.with_id(&own.into(), None));
+    }
+
+    async fn news(&mut self, server: &str, relation: Relation, message: Message) {
+        match message.method() {
+            // The client is told when the merged lists have changed.
+            changed @ ("notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed") => self.read_anew(server, changed).await,
+            "notifications/resources/updated" => {
+                let updated = rewrite::updated(server, &message);
+                self.deliver(relation, updated);
+            }
+            "notifications/cancelled" => self.take_back(server, &message),
+            _ => self.deliver(relation, message),
+        }
+    }
+
+    /// A member takes back a question.
+    fn take_back(&mut self, server: &str, message: &Message) {
+        let Some(raw) = message.at(&["requestId"]) else { return };
+        let asked = |question: &Question| question.server == server && question.id.raw() == raw.as_bytes();
+        let Some(own) = self.questions.iter().find(|(_, question)| asked(question)).map(|(own, _)| *own) else {
+            return;
+        };
+        self.questions.remove(&own);
+        self.deliver(Relation::None, message.with([message.edit(raw, own.to_string())]));
+    }
+}

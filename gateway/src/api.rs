@@ -1,0 +1,121 @@
+//! The deploy API: the documented contract of the gateway's users, and the same as resources.
+
+use axum::Json;
+use axum::extract::FromRequest;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+mod deploy;
+mod openapi;
+mod servers;
+
+pub use deploy::{DeployAnswer, EntryResult, EntryStatus, Summary, deploy};
+pub use openapi::openapi;
+pub use servers::{ServerView, delete_by_query, delete_server, get_server, list_servers, list_services, logs};
+
+use crate::local::{Local, Refusal};
+use crate::routes::{RouteTable, Routes};
+use wire::client::HttpClient;
+
+/// What the handlers work with.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// Asks for changes.
+    pub local: Local,
+    /// What there is.
+    pub routes: Routes,
+    /// Reaches sidecars.
+    pub client: HttpClient,
+    /// Where programs are looked for.
+    pub path: String,
+    /// The largest body.
+    pub max_body: usize,
+}
+
+/// A request that cannot be served.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApiError {
+    /// What is wrong and what to do.
+    pub error: String,
+    /// Always false.
+    pub success: bool,
+    /// The servers there are, where a name was not among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub servers: Option<Vec<String>>,
+    #[serde(skip)]
+    status: StatusCode,
+    #[serde(skip)]
+    retry_after: Option<u64>,
+}
+
+impl ApiError {
+    /// An answer with that status.
+    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { error: error.into(), success: false, servers: None, status, retry_after: None }
+    }
+
+    /// There is no such server.
+    pub fn unknown_server(name: &str, table: &RouteTable) -> Self {
+        let names: Vec<String> = table.names().into_iter().map(ToOwned::to_owned).collect();
+        let known =
+            if names.is_empty() { "there are none yet".to_owned() } else { format!("there are: {}", names.join(", ")) };
+        let error = Self::new(StatusCode::NOT_FOUND, format!("no server is named `{name}`; {known}"));
+        Self { servers: Some(names), ..error }
+    }
+
+    /// Try again in `seconds`.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, retry_after) = (self.status, self.retry_after);
+        let mut response = (status, Json(self)).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal {
+            Refusal::Configured(_) => StatusCode::CONFLICT,
+            Refusal::Storage(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, refusal.to_string())
+    }
+}
+
+/// A JSON body as text: its content type is checked, its syntax is not.
+#[derive(Debug)]
+pub struct JsonText(pub String);
+
+impl FromRequest<Api> for JsonText {
+    type Rejection = ApiError;
+
+    async fn from_request(request: axum::extract::Request, api: &Api) -> Result<Self, ApiError> {
+        let media_type = request.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let media_type = media_type.and_then(|value| value.split(';').next()).map(str::trim);
+        if !media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json")) {
+            let text = "the body must be JSON: send the header `Content-Type: application/json`";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+        let too_large = || {
+            let text = format!("the body is larger than the limit of {} bytes", api.max_body);
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+        };
+        let body = axum::body::to_bytes(request.into_body(), api.max_body).await.map_err(|_| too_large())?;
+        let text = String::from_utf8(body.to_vec());
+        text.map(Self)
+            .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, format!("the body is not UTF-8: {error}")))
+    }
+}

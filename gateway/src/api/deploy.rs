@@ -1,0 +1,200 @@
+//! `POST /deploy`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use futures::future::join_all;
+use mcp::names::ServerName;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
+use utoipa::{IntoParams, ToSchema};
+use wire::status::Phase;
+
+use super::{Api, ApiError, JsonText};
+use crate::local::Deployed;
+use crate::routes::Routes;
+use crate::spec::{Accepted, Entry, ServerSpec, Target, is_executable, parse_duration, parse_servers};
+
+/// The longest time that an answer is kept waiting for.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// How to deploy.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct DeployQuery {
+    /// Wait so long for each server to be ready, like `30s`.
+    wait: Option<String>,
+}
+
+/// What became of a deployment.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeployAnswer {
+    /// `success` or `error`: the same as `success`.
+    status: &'static str,
+    /// Whether every entry was accepted.
+    success: bool,
+    /// What is wrong, when something is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// Each entry's own result, by its name.
+    results: BTreeMap<String, EntryResult>,
+    /// How many of each.
+    summary: Summary,
+}
+
+/// What became of one entry.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EntryResult {
+    /// Its name.
+    name: String,
+    /// In one word.
+    status: EntryStatus,
+    /// The same for people, with what the server is doing now.
+    message: String,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// What became of an entry, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryStatus {
+    /// The server is new.
+    Deployed,
+    /// It is like that already; nothing was done.
+    Existed,
+    /// It was different; it is replaced without a gap.
+    Replaced,
+    /// The entry was not accepted.
+    Failed,
+}
+
+/// How many entries had which result.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Summary {
+    total: usize,
+    deployed: usize,
+    existed: usize,
+    replaced: usize,
+    failed: usize,
+}
+
+/// Accepts servers in the form that MCP clients are configured with.
+#[utoipa::path(
+    post, path = "/deploy", params(DeployQuery), request_body = serde_json::Value,
+    responses(
+        (status = 200, body = DeployAnswer, description = "Every entry is durably accepted"),
+        (status = 400, body = DeployAnswer, description = "Bad JSON, with line and column; or an entry is not accepted: `results` says which and why, and the valid ones are deployed"),
+        (status = 401, body = ApiError, description = "No valid key"),
+        (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+        (status = 413, body = ApiError, description = "The body is too large"),
+        (status = 415, body = ApiError, description = "The body is not declared to be JSON"),
+    )
+)]
+pub async fn deploy(
+    State(api): State<Api>,
+    Query(query): Query<DeployQuery>,
+    JsonText(text): JsonText,
+) -> Result<Response, ApiError> {
+    let bad = |text: String| ApiError::new(StatusCode::BAD_REQUEST, text);
+    let wait = query.wait.as_deref().map(parse_duration).transpose().map_err(|e| bad(format!("`wait`: {e}")))?;
+    let parsed = parse_servers(&text, api.max_body).map_err(|problem| bad(problem.to_string()))?;
+    let end = wait.map(|wait| Instant::now() + wait.min(LONGEST_WAIT));
+    let results = join_all(parsed.entries.into_iter().map(|entry| deploy_entry(&api, entry, end))).await;
+    Ok(answer(results).into_response())
+}
+
+async fn deploy_entry(api: &Api, entry: Entry, wait: Option<Instant>) -> EntryResult {
+    let Entry { name, outcome, .. } = entry;
+    let failed = |error: String| EntryResult {
+        name: name.clone(),
+        status: EntryStatus::Failed,
+        message: error.clone(),
+        error: Some(error),
+    };
+    let Accepted { name: server, spec, warnings } = match outcome {
+        Ok(accepted) => accepted,
+        Err(error) => return failed(error.to_string()),
+    };
+    if let Err(error) = check_program(&spec, &api.path) {
+        return failed(error);
+    }
+    let deployed = match api.local.deploy(server.clone(), spec).await {
+        Ok(deployed) => deployed,
+        Err(refusal) => return failed(refusal.to_string()),
+    };
+    let (status, words) = match deployed {
+        Deployed::New => (EntryStatus::Deployed, "deployed"),
+        Deployed::Existed => (EntryStatus::Existed, "is like that already"),
+        Deployed::Replaced => (EntryStatus::Replaced, "replaced"),
+    };
+    let state = match wait {
+        Some(end) => wait_for(&api.routes, &server, end).await,
+        None => state(&api.routes, &server),
+    };
+    let notes: String = warnings.iter().map(|warning| format!("; {warning}")).collect();
+    EntryResult { name: name.clone(), status, message: format!("{words}; {state}{notes}"), error: None }
+}
+
+/// On one machine a missing program is found before anything is changed.
+fn check_program(spec: &ServerSpec, path: &str) -> Result<(), String> {
+    match &spec.target {
+        Target::Command(command) => {
+            command.locate(OsStr::new(path), is_executable).map(drop).map_err(|missing| missing.to_string())
+        }
+        Target::Remote(_) => Ok(()),
+    }
+}
+
+fn state(routes: &Routes, name: &ServerName) -> String {
+    routes.get(name.as_ref()).map_or_else(|| "removed".to_owned(), |route| route.status.message.clone())
+}
+
+/// Waits until the server is ready or does not work, and says how it is.
+async fn wait_for(routes: &Routes, name: &ServerName, end: Instant) -> String {
+    let mut changes = routes.follow();
+    let settled = async {
+        loop {
+            changes.mark_unchanged();
+            match routes.get(name.as_ref()) {
+                Some(route) if matches!(route.status.phase, Phase::Starting | Phase::Installing) => {}
+                _ => return,
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    match timeout_at(end, settled).await {
+        Ok(()) => state(routes, name),
+        Err(_) => format!("not ready yet: {}", state(routes, name)),
+    }
+}
+
+fn answer(results: Vec<EntryResult>) -> impl IntoResponse {
+    let count = |status| results.iter().filter(|result| result.status == status).count();
+    let summary = Summary {
+        total: results.len(),
+        deployed: count(EntryStatus::Deployed),
+        existed: count(EntryStatus::Existed),
+        replaced: count(EntryStatus::Replaced),
+        failed: count(EntryStatus::Failed),
+    };
+    let errors: Vec<_> =
+        results.iter().filter_map(|result| Some(format!("{}: {}", result.name, result.error.as_ref()?))).collect();
+    let success = errors.is_empty();
+    let answer = DeployAnswer {
+        status: if success { "success" } else { "error" },
+        success,
+        error: (!success).then(|| errors.join("; ")),
+        results: results.into_iter().map(|result| (result.name.clone(), result)).collect(),
+        summary,
+    };
+    let status = if success { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    (status, Json(answer))
+}

@@ -1,0 +1,220 @@
+//! Servers as resources.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt as _;
+use mcp::names::ServerName;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+use wire::status::{LastExit, Phase};
+
+use super::{Api, ApiError};
+use crate::routes::{Origin, Route};
+use crate::spec::Masked;
+use crate::store::Timestamp;
+
+/// A server, its secrets masked.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerView {
+    /// Its name.
+    name: String,
+    /// What it is to be.
+    #[serde(flatten)]
+    spec: Masked,
+    /// `file` or `deploy`: who says so.
+    origin: &'static str,
+    /// When it was first deployed.
+    #[schema(value_type = String)]
+    created_at: Timestamp,
+    /// `starting`, `installing`, `ready`, `failing` or `suspended`.
+    status: &'static str,
+    /// The same for people: what is being done, or what is wrong and what to do.
+    message: String,
+    /// Whether it works.
+    ready: bool,
+    /// Where clients connect.
+    endpoints: Endpoints,
+    /// `stdio`, `streamable-http` or `sse`: what was found behind it.
+    transport: String,
+    /// The revision it speaks.
+    protocol_version: Option<String>,
+    /// What it calls itself.
+    #[schema(value_type = Option<Object>)]
+    server_info: Option<Box<serde_json::value::RawValue>>,
+    /// How many tools it has.
+    tools: usize,
+    /// How many resources.
+    resources: usize,
+    /// How many prompts.
+    prompts: usize,
+    /// Its processes at the moment.
+    processes: usize,
+    /// Its client sessions at the moment.
+    sessions: usize,
+    /// Processes that ended without being told to.
+    restarts: u64,
+    /// How the last of those ended.
+    #[schema(value_type = Option<Object>)]
+    last_exit: Option<LastExit>,
+    /// The exact packages it runs from.
+    packages: Vec<String>,
+}
+
+/// Where clients connect to one server.
+#[derive(Debug, Serialize, ToSchema)]
+struct Endpoints {
+    /// Streamable HTTP.
+    mcp: String,
+    /// HTTP+SSE.
+    sse: String,
+}
+
+fn view(route: &Route) -> ServerView {
+    let status = &*route.status;
+    let catalogue = status.catalogue.as_ref();
+    let count = |list: fn(&wire::status::Catalogue) -> usize| catalogue.map_or(0, list);
+    ServerView {
+        name: route.name.to_string(),
+        spec: route.spec.masked(),
+        origin: match route.origin {
+            Origin::File => "file",
+            Origin::Deployed => "deploy",
+        },
+        created_at: route.created_at,
+        status: status.phase.as_str(),
+        message: status.message.clone(),
+        ready: status.phase == Phase::Ready,
+        endpoints: Endpoints { mcp: format!("/{}/mcp", route.name), sse: format!("/{}/sse", route.name) },
+        transport: status.transport.clone(),
+        protocol_version: catalogue.map(|it| it.protocol_version.clone()),
+        server_info: catalogue.and_then(|it| it.server_info.clone()),
+        tools: count(|it| it.tools.len()),
+        resources: count(|it| it.resources.len()),
+        prompts: count(|it| it.prompts.len()),
+        processes: status.processes,
+        sessions: status.sessions,
+        restarts: status.restarts,
+        last_exit: status.last_exit.clone(),
+        packages: status.packages.clone(),
+    }
+}
+
+/// All servers, by name.
+#[utoipa::path(get, path = "/servers", responses(
+    (status = 200, body = [ServerView]),
+    (status = 401, body = ApiError, description = "No valid key"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+))]
+pub async fn list_servers(State(api): State<Api>) -> Json<Vec<ServerView>> {
+    Json(api.routes.now().iter().map(|route| view(route)).collect())
+}
+
+/// The same under its older name.
+#[utoipa::path(get, path = "/services", responses(
+    (status = 200, body = [ServerView]),
+    (status = 401, body = ApiError, description = "No valid key"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+))]
+pub async fn list_services(state: State<Api>) -> Json<Vec<ServerView>> {
+    list_servers(state).await
+}
+
+/// One server.
+#[utoipa::path(get, path = "/servers/{name}", params(("name" = String, Path, description = "The server's name")), responses(
+    (status = 200, body = ServerView),
+    (status = 401, body = ApiError, description = "No valid key"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+    (status = 404, body = ApiError, description = "No such server; `servers` lists those there are"),
+))]
+pub async fn get_server(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<ServerView>, ApiError> {
+    let table = api.routes.now();
+    table.get(&name).map(|route| Json(view(route))).ok_or_else(|| ApiError::unknown_server(&name, &table))
+}
+
+/// Removes a server.
+#[utoipa::path(delete, path = "/servers/{name}", params(("name" = String, Path, description = "The server's name")), responses(
+    (status = 200, description = "It is removed for good"),
+    (status = 401, body = ApiError, description = "No valid key"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+    (status = 404, body = ApiError, description = "No such server"),
+    (status = 409, body = ApiError, description = "The configuration file defines it"),
+    (status = 507, body = ApiError, description = "The state directory cannot be written"),
+))]
+pub async fn delete_server(State(api): State<Api>, Path(name): Path<String>) -> Result<impl IntoResponse, ApiError> {
+    remove(&api, &name).await
+}
+
+/// Which server to remove.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct DeleteQuery {
+    /// Its name.
+    name: Option<String>,
+}
+
+/// The same in its older form.
+#[utoipa::path(delete, path = "/delete", params(DeleteQuery), responses(
+    (status = 200, description = "It is removed for good"),
+    (status = 400, body = ApiError, description = "`name` is missing"),
+    (status = 401, body = ApiError, description = "No valid key"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+    (status = 404, body = ApiError, description = "No such server"),
+    (status = 409, body = ApiError, description = "The configuration file defines it"),
+    (status = 507, body = ApiError, description = "The state directory cannot be written"),
+))]
+pub async fn delete_by_query(
+    State(api): State<Api>,
+    Query(query): Query<DeleteQuery>,
+) -> Result<impl IntoResponse, ApiError> {
+    let missing = || ApiError::new(StatusCode::BAD_REQUEST, "`name` is missing: DELETE /delete?name=SERVER");
+    remove(&api, &query.name.ok_or_else(missing)?).await
+}
+
+async fn remove(api: &Api, name: &str) -> Result<impl IntoResponse + use<>, ApiError> {
+    let unknown = || ApiError::unknown_server(name, &api.routes.now());
+    let server = ServerName::parse(name).map_err(|_| unknown())?;
+    if !api.local.delete(server).await? {
+        return Err(unknown());
+    }
+    let message = format!("server `{name}` is removed");
+    Ok(Json(json!({"status": "success", "success": true, "name": name, "message": message})))
+}
+
+/// What part of a log is wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct LogsQuery {
+    /// How many lines; 100 unless told otherwise.
+    lines: Option<usize>,
+    /// Whether to go on as lines are written.
+    follow: Option<String>,
+}
+
+/// The end of a server's standard error.
+#[utoipa::path(get, path = "/servers/{name}/logs", params(("name" = String, Path, description = "The server's name"), LogsQuery), responses(
+    (status = 200, content_type = "text/plain", description = "The lines, oldest first"),
+    (status = 401, body = ApiError, description = "No valid key"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+    (status = 404, body = ApiError, description = "No such server"),
+    (status = 503, body = ApiError, description = "It does not run at the moment"),
+))]
+pub async fn logs(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(query): Query<LogsQuery>,
+) -> Result<Response, ApiError> {
+    let table = api.routes.now();
+    let route = table.get(&name).ok_or_else(|| ApiError::unknown_server(&name, &table))?;
+    let down = |why: &str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, format!("server `{name}` has no log: {why}"));
+    let endpoint = route.endpoints.last().ok_or_else(|| down(&route.status.message))?;
+    let lines = query.lines.map(|lines| format!("lines={lines}&")).unwrap_or_default();
+    let follow = query.follow.map(|_| "follow").unwrap_or_default();
+    let request =
+        Request::get(format!("/logs?{lines}{follow}")).body(wire::client::empty()).map_err(|e| down(&e.to_string()))?;
+    let response = api.client.request(&endpoint.address, request).await;
+    let (parts, body) = response.map_err(|error| down(&error.to_string()))?.into_parts();
+    Ok(Response::from_parts(parts, Body::new(body.map_err(axum::Error::new))))
+}

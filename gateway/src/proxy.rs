@@ -1,0 +1,343 @@
+//! One server: its sidecar's own endpoints, passed through.
+//!
+//! The gateway keeps no state of these sessions. What a client holds as its session is a sealed [`Handle`] that names
+//! the sidecar and the session there; the proxy opens it, passes the request on, and seals what comes back. Messages
+//! are not looked into.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{self, HeaderName};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+use axum::response::IntoResponse as _;
+use axum::routing::{MethodRouter, get, post};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use mcp::header::{HOP_PRINCIPAL, HOP_VERSION, MCP_SESSION_ID};
+use wire::client::HttpClient;
+use wire::front::{NeedsPass, Problem, allow, not_allowed};
+use wire::session::Caller;
+
+use crate::access::parameter;
+use crate::api::ApiError;
+use crate::keys::PrincipalHash;
+use crate::routes::{Endpoint, Route, Routes};
+use crate::seal::{Handle, Kind, Sealer};
+use wire::status::Phase;
+
+/// The version of what gateway and sidecar say to each other.
+const HOP: HeaderValue = HeaderValue::from_static("1");
+/// How long a server that has only just been deployed is waited for until its sidecar listens.
+const FIRST_LISTEN: Duration = Duration::from_secs(5);
+/// An `endpoint` event is shorter than this.
+const MAX_FIRST_EVENT: usize = 4096;
+const SESSION: HeaderName = HeaderName::from_static(MCP_SESSION_ID);
+
+/// Passes requests on. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// What there is.
+    pub routes: Routes,
+    /// Seals handles.
+    pub sealer: Sealer,
+    /// Reaches sidecars.
+    pub client: HttpClient,
+}
+
+/// What a request is about, apart from its body.
+struct Target {
+    route: std::sync::Arc<Route>,
+    endpoint: Endpoint,
+    /// The session's own id at the sidecar.
+    session: Option<String>,
+    principal: PrincipalHash,
+}
+
+/// The routes of one server.
+pub fn routes(proxy: &Proxy) -> Vec<(&'static str, MethodRouter)> {
+    let sse = || {
+        get(stream)
+            .head(|| async { [(header::CONTENT_TYPE, "text/event-stream")] })
+            .options(|| allow("GET, HEAD, OPTIONS"))
+            .fallback(|| not_allowed("GET, HEAD, OPTIONS"))
+    };
+    let mcp = || {
+        post(streamable)
+            .get(streamable)
+            .delete(streamable)
+            .head(|| not_allowed("GET, POST, DELETE, OPTIONS"))
+            .options(|| allow("GET, POST, DELETE, OPTIONS"))
+            .fallback(|| not_allowed("GET, POST, DELETE, OPTIONS"))
+    };
+    let message = post(message).options(|| allow("POST, OPTIONS")).fallback(|| not_allowed("POST, OPTIONS"));
+    let routes = [
+        ("/{name}/sse", sse()),
+        // A client in the field appends it to what is the endpoint already.
+        ("/{name}/sse/sse", sse()),
+        ("/{name}/message", message),
+        ("/{name}/mcp", mcp()),
+        ("/{name}/stream", mcp()),
+    ];
+    routes.into_iter().map(|(path, methods)| (path, methods.with_state(proxy.clone()))).collect()
+}
+
+/// `GET /{name}/sse`.
+async fn stream(
+    State(proxy): State<Proxy>,
+    Path(name): Path<String>,
+    caller: Caller,
+    pass: Option<Extension<NeedsPass>>,
+    request: Request,
+) -> Result<Response<Body>, Response<Body>> {
+    let handle = parameter(request.uri().query().unwrap_or_default(), "sessionId");
+    let target = proxy.target(&name, &caller, handle.as_deref(), Kind::Sse).await?;
+    let path = match &target.session {
+        Some(session) => format!("/sse?sessionId={session}"),
+        None => "/sse".to_owned(),
+    };
+    let response = proxy.forward(&target, &caller, path, request).await?;
+    let (parts, body) = response.into_parts();
+    if parts.status != StatusCode::OK {
+        return Ok(Response::from_parts(parts, Body::new(body)));
+    }
+    let kind = if pass.is_some() { Kind::SsePass } else { Kind::Sse };
+    let (first, rest) = first_event(body).await.map_err(|why| unavailable(&target.route, &why))?;
+    let first =
+        proxy.announce(&target, kind, &first).ok_or_else(|| unavailable(&target.route, "it names no endpoint"))?;
+    let first = futures::stream::iter([Ok(first)]);
+    let rest = rest.into_data_stream();
+    Ok(Response::from_parts(parts, Body::from_stream(futures::StreamExt::chain(first, rest))))
+}
+
+/// `POST /{name}/message`.
+async fn message(
+    State(proxy): State<Proxy>,
+    Path(name): Path<String>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response<Body>, Response<Body>> {
+    let Some(handle) = parameter(request.uri().query().unwrap_or_default(), "sessionId") else {
+        let text = "`sessionId` is missing: post to the address that the stream's `endpoint` event gave";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, text).into_response());
+    };
+    let target = proxy.target(&name, &caller, Some(&handle), Kind::Sse).await?;
+    let session = target.session.clone().unwrap_or_default();
+    let response = proxy.forward(&target, &caller, format!("/message?sessionId={session}"), request).await?;
+    Ok(response.map(Body::new))
+}
+
+/// `POST`, `GET` and `DELETE` of `/{name}/mcp`.
+async fn streamable(
+    State(proxy): State<Proxy>,
+    Path(name): Path<String>,
+    caller: Caller,
+    mut request: Request,
+) -> Result<Response<Body>, Response<Body>> {
+    let handle = request.headers_mut().remove(SESSION);
+    let handle = handle.as_ref().map(|value| value.to_str().unwrap_or_default());
+    let target = proxy.target(&name, &caller, handle, Kind::Streamable).await?;
+    if let Some(session) = &target.session {
+        let value = HeaderValue::from_str(session).map_err(|_| Problem::no_session().into_response())?;
+        request.headers_mut().insert(SESSION, value);
+    }
+    let mut response = proxy.forward(&target, &caller, "/mcp".to_owned(), request).await?;
+    if let Some(session) = response.headers().get(SESSION).and_then(|value| value.to_str().ok()) {
+        let sealed = proxy.seal(&target, Kind::Streamable, session);
+        let value =
+            HeaderValue::from_str(&sealed).map_err(|_| unavailable(&target.route, "its session cannot be named"))?;
+        response.headers_mut().insert(SESSION, value);
+    }
+    Ok(response.map(Body::new))
+}
+
+impl Proxy {
+    /// Finds the sidecar for a new session, or the one that holds the session of `handle`.
+    async fn target(
+        &self,
+        name: &str,
+        caller: &Caller,
+        handle: Option<&str>,
+        kind: Kind,
+    ) -> Result<Target, Response<Body>> {
+        let known = self.routes.get(name);
+        let route = known.ok_or_else(|| ApiError::unknown_server(name, &self.routes.now()).into_response())?;
+        let Some(handle) = handle else {
+            let principal = principal(caller);
+            let (route, endpoint) = self.endpoint(name, route).await?;
+            return Ok(Target { route, endpoint, session: None, principal });
+        };
+        let no_session = || Problem::no_session().into_response();
+        let handle = self.sealer.open(handle).ok_or_else(no_session)?;
+        let same_kind = handle.kind == kind || (kind == Kind::Sse && handle.kind == Kind::SsePass);
+        let mine = handle.server == name && handle.principal == principal(caller);
+        let endpoint = route.instance(handle.instance).filter(|_| same_kind && mine).ok_or_else(no_session)?.clone();
+        Ok(Target { route, endpoint, session: Some(handle.session), principal: handle.principal })
+    }
+
+    /// Where new sessions go. A sidecar that is only just being started is waited for.
+    async fn endpoint(
+        &self,
+        name: &str,
+        route: std::sync::Arc<Route>,
+    ) -> Result<(std::sync::Arc<Route>, Endpoint), Response<Body>> {
+        let mut changes = self.routes.follow();
+        let mut current = route;
+        let listening = async {
+            loop {
+                changes.mark_unchanged();
+                if let Some(route) = self.routes.get(name) {
+                    current = route;
+                }
+                if let Some(endpoint) = current.for_new_sessions() {
+                    return Some(endpoint.clone());
+                }
+                if !matches!(current.status.phase, Phase::Starting | Phase::Installing)
+                    || changes.changed().await.is_err()
+                {
+                    return None;
+                }
+            }
+        };
+        let endpoint = tokio::time::timeout(FIRST_LISTEN, listening).await.ok().flatten();
+        match endpoint {
+            Some(endpoint) => Ok((current, endpoint)),
+            None => Err(unavailable(&current, &current.status.message)),
+        }
+    }
+
+    /// Passes a request on to a sidecar.
+    async fn forward(
+        &self,
+        target: &Target,
+        caller: &Caller,
+        path: String,
+        request: Request,
+    ) -> Result<Response<Incoming>, Response<Body>> {
+        let (mut parts, body) = request.into_parts();
+        let fail = |why: &dyn std::fmt::Display| unavailable(&target.route, &why.to_string());
+        parts.uri = path.parse::<Uri>().map_err(|error| fail(&error))?;
+        strip(&mut parts.headers);
+        let principal = HeaderValue::from_str(&caller.0).map_err(|error| fail(&error))?;
+        parts.headers.insert(HOP_PRINCIPAL, principal);
+        parts.headers.insert(HOP_VERSION, HOP);
+        // Streams last long: they share one connection, calls have pooled ones.
+        let long = parts.method == Method::GET;
+        let mut outgoing = hyper::Request::new(wire::client::streamed(body));
+        (*outgoing.method_mut(), *outgoing.uri_mut(), *outgoing.headers_mut()) =
+            (parts.method, parts.uri, parts.headers);
+        let client = if long { self.client.long_streams() } else { self.client.clone() };
+        let mut response = client.request(&target.endpoint.address, outgoing).await.map_err(|error| fail(&error))?;
+        strip(response.headers_mut());
+        Ok(response)
+    }
+
+    fn seal(&self, target: &Target, kind: Kind, session: &str) -> String {
+        self.sealer.seal(&Handle {
+            kind,
+            server: target.route.name.to_string(),
+            instance: target.endpoint.instance,
+            session: session.to_owned(),
+            principal: target.principal,
+        })
+    }
+
+    /// The `endpoint` event that the client gets for the sidecar's.
+    fn announce(&self, target: &Target, kind: Kind, event: &Bytes) -> Option<Bytes> {
+        let text = std::str::from_utf8(event).ok()?;
+        let (_, session) = text.split_once("sessionId=")?;
+        let end = session.find(|c: char| c.is_whitespace() || c == '&')?;
+        let sealed = self.seal(target, kind, &session[..end]);
+        Some(format!("event: endpoint\ndata: /{}/message?sessionId={sealed}\n\n", target.route.name).into())
+    }
+}
+
+/// The principal that a caller was admitted as.
+fn principal(caller: &Caller) -> PrincipalHash {
+    caller.0.parse().unwrap_or_else(|_| crate::keys::Principal::Anonymous.hash())
+}
+
+/// Splits a body behind its first event.
+async fn first_event(
+    mut body: Incoming,
+) -> Result<(Bytes, http_body_util::Either<http_body_util::Full<Bytes>, Incoming>), String> {
+    let mut first = BytesMut::new();
+    while first.len() < MAX_FIRST_EVENT {
+        let frame = body.frame().await.ok_or("its stream ended at once")?.map_err(|error| error.to_string())?;
+        let Ok(data) = frame.into_data() else { continue };
+        first.extend_from_slice(&data);
+        if first.ends_with(b"\n\n") {
+            return Ok((first.freeze(), http_body_util::Either::Right(body)));
+        }
+    }
+    Err("its stream begins with no endpoint".to_owned())
+}
+
+fn unavailable(route: &Route, why: &str) -> Response<Body> {
+    let text = format!("server `{}` cannot be reached now: {why}", route.name);
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(2).into_response()
+}
+
+/// Takes out what is between client and gateway, or between gateway and sidecar, and nobody else's business.
+fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').filter_map(|name| name.trim().parse().ok()))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in [
+        header::CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::HOST,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::ORIGIN,
+    ] {
+        headers.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection", "x-api-key"] {
+        headers.remove(name);
+    }
+    let own: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("mcp-gateway-")).cloned().collect();
+    for name in own {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_identifies_the_client_reaches_the_sidecar() {
+        let pairs = [
+            ("authorization", "Bearer x"),
+            ("x-api-key", "x"),
+            ("cookie", "x"),
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("mcp-gateway-principal", "forged"),
+            ("origin", "http://localhost"),
+            ("mcp-protocol-version", "2025-06-18"),
+            ("accept", "*/*"),
+        ];
+        let mut headers: HeaderMap =
+            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        strip(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "mcp-protocol-version"]);
+    }
+}

@@ -1,0 +1,130 @@
+//! The main listener: every route, whom it is for, and what stands before it.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderName, Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, delete, get, post};
+use mcp::header::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
+use runtime::admin;
+use runtime::listen::ListenAddr;
+use runtime::readiness::Readiness;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use wire::front::{self, allow};
+use wire::guard::{Guard, guard};
+
+use super::settings::Settings;
+use crate::access::{Access, identify, require};
+use crate::aggregate::Aggregate;
+use crate::api::{self, Api, ApiError};
+use crate::keys::Scope;
+use crate::proxy::{self, Proxy};
+use crate::streams::{Streams, hold};
+
+/// How long browsers remember what they may send.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Whoever was admitted.
+    Admitted,
+    /// Whoever has the scope.
+    Scope(Scope),
+}
+
+/// Every route but health: where, for whom, and what.
+pub(super) type Table = Vec<(&'static str, Demand, MethodRouter)>;
+
+/// What stands before the routes.
+pub(super) struct Gates {
+    pub(super) access: Access,
+    pub(super) streams: Streams,
+    pub(super) lists: Guard,
+    /// Whether pages of the origins that `lists` admits may read answers.
+    pub(super) cors: bool,
+}
+
+pub(super) fn table(aggregate: &Aggregate, proxy: &Proxy, api: &Api, max_body: usize) -> Table {
+    let settings = front::Settings { max_body, message_path: "/message".to_owned() };
+    let call = |(path, methods)| (path, Demand::Scope(Scope::Call), methods);
+    let deploy = |path, allowed: &'static str, methods: MethodRouter<Api>| {
+        let methods = methods.options(move || allow(allowed)).fallback(async move || not_allowed(allowed));
+        (path, Demand::Scope(Scope::Deploy), methods.with_state(api.clone()))
+    };
+    let mut table: Table = front::routes(aggregate.clone(), settings).into_iter().map(call).collect();
+    table.extend(proxy::routes(proxy).into_iter().map(call));
+    table.extend([
+        deploy("/deploy", "POST, OPTIONS", post(api::deploy)),
+        deploy("/delete", "DELETE, OPTIONS", delete(api::delete_by_query)),
+        deploy("/servers", "GET, HEAD, OPTIONS", get(api::list_servers)),
+        deploy("/services", "GET, HEAD, OPTIONS", get(api::list_services)),
+        deploy("/servers/{name}", "GET, HEAD, DELETE, OPTIONS", get(api::get_server).delete(api::delete_server)),
+        deploy("/servers/{name}/logs", "GET, HEAD, OPTIONS", get(api::logs)),
+    ]);
+    let description = get(api::openapi).fallback(async || not_allowed("GET, HEAD"));
+    table.push(("/openapi.json", Demand::Admitted, description));
+    table
+}
+
+/// The whole of the main listener. Layers run from the last to the first.
+pub(super) fn router(table: Table, gates: Gates, readiness: &Readiness) -> Router {
+    let Gates { access, streams, lists, cors } = gates;
+    let add = |router: Router, (path, demand, methods): (&str, Demand, MethodRouter)| {
+        let methods = match demand {
+            Demand::Admitted => methods,
+            Demand::Scope(scope) => methods.layer(from_fn_with_state(scope, require)),
+        };
+        router.route(path, methods)
+    };
+    let router = table
+        .into_iter()
+        .fold(Router::new(), add)
+        .fallback(unknown)
+        .layer(from_fn_with_state(streams, hold))
+        .layer(from_fn_with_state(access, identify))
+        .merge(admin::health_routes(readiness));
+    let router = if cors { router.layer(cross_origin()) } else { router };
+    router.layer(from_fn_with_state(lists, guard))
+}
+
+/// Lets pages read answers, and asks for no key before a browser's preflight, which has none. Whose pages is the
+/// guard's business: it stands before this and refuses all origins but those admitted.
+fn cross_origin() -> CorsLayer {
+    let (session, version) = (HeaderName::from_static(MCP_SESSION_ID), HeaderName::from_static(MCP_PROTOCOL_VERSION));
+    let sent = [HeaderName::from_static(LAST_EVENT_ID), HeaderName::from_static("x-api-key")];
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::mirror_request())
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, session.clone(), version.clone()].into_iter().chain(sent).collect::<Vec<_>>())
+        .expose_headers([session, version])
+        .max_age(PREFLIGHT_AGE)
+}
+
+async fn unknown(uri: Uri) -> ApiError {
+    let text = format!(
+        "there is nothing at {}; see /mcp and /sse for all servers, /NAME/mcp and /NAME/sse for one, /servers for their names",
+        uri.path()
+    );
+    ApiError::new(StatusCode::NOT_FOUND, text)
+}
+
+fn not_allowed(methods: &'static str) -> impl IntoResponse {
+    let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("this address takes {methods}"));
+    ([(axum::http::header::ALLOW, methods)], error)
+}
+
+/// Which `Host` and `Origin` are answered to.
+pub(super) fn lists(settings: &Settings) -> Guard {
+    let Settings { listen, hosts, origins, allow_anonymous, .. } = settings;
+    // Where a key is demanded, a page that tricks a browser into calling has none to show.
+    let keyed = settings.needs_key() && hosts.is_empty();
+    let anybody = *allow_anonymous && !listen.is_loopback() && hosts.is_empty();
+    Guard::new(keyed || anybody || matches!(listen, ListenAddr::Unix(_)), hosts.clone(), origins.clone())
+}
+
+#[cfg(test)]
+mod tests;

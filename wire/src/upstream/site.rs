@@ -1,0 +1,105 @@
+//! A server elsewhere, as all connections to it see it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use hyper::body::Incoming;
+
+use super::Target;
+use super::events::{EventStream, Media};
+use super::failure::Failure;
+use crate::client::{Body, HttpClient, full};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("mcp-gateway/", env!("CARGO_PKG_VERSION")));
+
+/// Where a server is and how it is reached.
+#[derive(Clone)]
+pub struct Site {
+    /// Its name, for error texts.
+    pub name: Arc<str>,
+    /// Its endpoint.
+    pub target: Target,
+    /// Sent with every request to it, and to nobody else.
+    pub headers: HeaderMap,
+    /// Sends messages.
+    pub calls: HttpClient,
+    /// Opens streams that stay open.
+    pub streams: HttpClient,
+    /// The largest message it may send, in bytes.
+    pub max_message: usize,
+}
+
+impl Site {
+    /// POSTs a message, with `more` headers; gives back an answer that says it was taken.
+    pub(super) async fn post(
+        &self,
+        target: &Target,
+        more: HeaderMap,
+        message: Bytes,
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut request = self.request(Method::POST, target, more, full(message));
+        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        request.headers_mut().insert(ACCEPT, EITHER);
+        self.send(&self.calls, target, request).await
+    }
+
+    /// Opens a stream of events by GET.
+    pub(super) async fn open(&self, more: HeaderMap) -> Result<EventStream, Failure> {
+        let mut request = self.request(Method::GET, &self.target, more, full(Bytes::new()));
+        request.headers_mut().insert(ACCEPT, EVENTS);
+        let response = self.send(&self.streams, &self.target, request).await?;
+        match Media::of(response.headers()) {
+            Media::Events => Ok(EventStream::new(response.into_body(), self.max_message)),
+            _ => Err(self.failure(Some(response.status()), "its address has no event stream; check `url`")),
+        }
+    }
+
+    /// Ends a session.
+    pub(super) async fn delete(&self, more: HeaderMap) -> Result<(), Failure> {
+        let request = self.request(Method::DELETE, &self.target, more, full(Bytes::new()));
+        self.send(&self.calls, &self.target, request).await.map(drop)
+    }
+
+    pub(super) fn failure(&self, status: Option<http::StatusCode>, what: impl fmt::Display) -> Failure {
+        Failure::new(&self.name, status, what)
+    }
+
+    fn request(&self, method: Method, target: &Target, more: HeaderMap, body: Body) -> Request<Body> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = target.path.clone().into();
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.entry(USER_AGENT).or_insert(AGENT);
+        headers.extend(more);
+        request
+    }
+
+    async fn send(
+        &self,
+        client: &HttpClient,
+        target: &Target,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let response = client.request(&target.endpoint, request).await;
+        let response = response.map_err(|error| self.failure(None, error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (head, body) = response.into_parts();
+        Err(Failure::refused(&self.name, head, body).await)
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers hold credentials.
+        f.debug_struct("Site").field("name", &self.name).field("target", &self.target).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! HTTP+SSE (2024-11-05), from the client's side: the session is a stream of events opened by GET, whose first event
+//! says where messages are POSTed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use http::{HeaderMap, StatusCode};
+use mcp::envelope::{Message, RequestId, code};
+use mcp::json::Rope;
+
+use super::events::{EventStream, drain, messages};
+use super::failure::Failure;
+use super::outbox::{Full, Kind, Outbox, Outgoing};
+use super::{Site, Target};
+use crate::link::{Event, Link};
+
+/// How long the event that names the endpoint is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct SseLink {
+    site: Arc<Site>,
+    /// Where messages are posted.
+    endpoint: Target,
+    stream: EventStream,
+    outbox: Outbox,
+    running: FuturesUnordered<BoxFuture<'static, Posted>>,
+    /// The `initialize` whose answer is waited for.
+    initialize: Option<RequestId>,
+    ready: VecDeque<Event>,
+}
+
+/// What came of a POST.
+#[derive(Debug)]
+struct Posted {
+    kind: Kind,
+    id: Option<RequestId>,
+    failure: Option<Failure>,
+}
+
+impl SseLink {
+    /// Opens the stream and waits for its first event.
+    pub(super) async fn connect(site: Arc<Site>) -> Result<Self, Failure> {
+        let mut stream = site.open(HeaderMap::new()).await?;
+        let first = tokio::time::timeout(PATIENCE, endpoint(&mut stream)).await;
+        let missing = || site.failure(Some(StatusCode::OK), "its event stream names no endpoint; check `transport`");
+        let reference = first.ok().flatten().ok_or_else(missing)?;
+        let endpoint = site.target.resolve(&reference).map_err(|error| site.failure(None, error))?;
+        let outbox = Outbox::default();
+        let (running, ready) = (FuturesUnordered::new(), VecDeque::new());
+        Ok(Self { site, endpoint, stream, outbox, running, initialize: None, ready })
+    }
+
+    fn launch(&mut self) {
+        while let Some(Outgoing { kind, id, body }) = self.outbox.pop() {
+            if kind == Kind::Initialize {
+                self.initialize.clone_from(&id);
+            }
+            self.running.push(Box::pin(post(Arc::clone(&self.site), self.endpoint.clone(), kind, id, body)));
+        }
+    }
+
+    fn posted(&mut self, Posted { kind, id, failure }: Posted) {
+        // The order of what follows `initialize` depends on its answer, which comes on the stream.
+        if kind != Kind::Initialize || failure.is_some() {
+            self.outbox.done(kind);
+        }
+        let Some(failure) = failure else { return };
+        self.ready.push_back(match id {
+            _ if failure.is_no_session() => Event::Lost(failure.into()),
+            Some(id) => Event::Message(Message::error(Some(&id), code::INTERNAL_ERROR, &failure.text, None)),
+            None => {
+                tracing::warn!(error = failure.text, "a message did not reach the server");
+                return;
+            }
+        });
+    }
+
+    fn take(&mut self, data: Bytes) {
+        let Ok(messages) = messages(data, self.site.max_message, None) else {
+            return self.ready.push_back(Event::Junk);
+        };
+        for message in messages {
+            if message.is_response() && self.initialize.is_some() && message.id() == self.initialize {
+                self.initialize = None;
+                self.outbox.done(Kind::Initialize);
+            }
+            self.ready.push_back(Event::Message(message));
+        }
+    }
+
+    fn lost(&self, what: &str) -> Event {
+        Event::Lost(self.site.failure(None, what).into())
+    }
+}
+
+/// What the event says that names the endpoint; `None` when the stream ends before.
+async fn endpoint(stream: &mut EventStream) -> Option<String> {
+    loop {
+        let event = stream.next().await?.ok()?;
+        if event.kind() == "endpoint" {
+            return String::from_utf8(event.data.to_vec()).ok();
+        }
+    }
+}
+
+async fn post(site: Arc<Site>, endpoint: Target, kind: Kind, id: Option<RequestId>, body: Bytes) -> Posted {
+    let failure = match site.post(&endpoint, HeaderMap::new(), body).await {
+        Ok(response) => {
+            drain(response.into_body()).await;
+            None
+        }
+        Err(failure) => Some(failure),
+    };
+    Posted { kind, id, failure }
+}
+
+impl Link for SseLink {
+    fn send(&mut self, message: Rope) {
+        if let Err(Full) = self.outbox.push(message) {
+            let lost = self.lost("it does not take what is sent to it");
+            self.ready.push_back(lost);
+        }
+    }
+
+    async fn next(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return event;
+            }
+            self.launch();
+            tokio::select! {
+                event = self.stream.next() => match event {
+                    Some(Ok(event)) => self.take(event.data),
+                    Some(Err(_)) => self.ready.push_back(Event::Junk),
+                    None => return self.lost("it ended the event stream, and the session with it"),
+                },
+                Some(posted) = self.running.next(), if !self.running.is_empty() => self.posted(posted),
+            }
+        }
+    }
+
+    async fn stop(self) {
+        // The session is the stream.
+        drop(self);
+    }
+}
