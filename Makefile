@@ -1,4 +1,4 @@
-# The entry for people and for CI.
+# The entry for people and for CI: `make help`.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -7,39 +7,64 @@ MAKEFLAGS += --no-print-directory
 
 LISTEN ?= 127.0.0.1:8080
 FUZZ_SECONDS ?= 60
+SIM_SEEDS ?= 10000
+
+target := $(or $(CARGO_TARGET_DIR),target)
+# BIN=FOLDER runs programs that were built before.
+programs := $(or $(BIN),$(target)/release)
 
 say = @printf '\n== %s\n' '$(1)'
 need = @command -v $(1) >/dev/null || { echo '$(1) is missing: $(2)' >&2; exit 1; }
+# Puts uvx, npx and node on the recipe's PATH, installing them when they are missing.
+with_tools = tools=$$(hack/tools env) && eval "$$tools"
+
+# Every call of cargo selects the whole workspace: what is selected decides the features of dependencies, and other
+# features mean to build them again.
+cargo_test = cargo test --workspace --no-fail-fast
+tests = $(foreach file,$(1),--test $(basename $(notdir $(file))))
+matrix := e2e/tests/sdk.rs
+documents := e2e/tests/readme.rs
+e2e := $(filter-out $(matrix) $(documents),$(wildcard e2e/tests/*.rs))
+integration := $(filter-out e2e/%,$(wildcard */tests/*.rs))
+
 # The fuzzer needs -Z flags, which a stable compiler takes only so. It writes what it finds into the
 # first folder it is given: the corpus in the repository stays as it is.
 fuzz_run = RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir .
 fuzz_limits = -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1
-# Puts uvx, npx and node on the recipe's PATH, installing them when they are missing.
-with_tools = eval "$$(hack/tools env)"
 
 .PHONY: help
 help: ## list the targets
 	@echo 'usage: make TARGET'
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 # --- use -----------------------------------------------------------------------------------------
 
 .PHONY: run
-run: toolchain ## build what is missing and serve examples/mcp.json on 127.0.0.1:8080
-	$(call say,building mcp-gateway and mcp-sidecar: some minutes at the first time)
-	@cargo build --release --package gateway --package sidecar
-	$(call say,serving examples/mcp.json on $(LISTEN))
-	@$(with_tools) && exec target/release/mcp-gateway serve --config examples/mcp.json --listen $(LISTEN)
+run: $(if $(BIN),,build) ## build what is missing and serve examples/mcp.json on 127.0.0.1:8080 (LISTEN=ADDR)
+	$(call say,serving examples/mcp.json on $(LISTEN); Ctrl-C ends it)
+	@$(with_tools) && exec $(programs)/mcp-gateway serve --config examples/mcp.json --listen $(LISTEN)
 
 .PHONY: build
 build: toolchain ## build the release binaries into target/release
+	$(call say,building mcp-gateway and mcp-sidecar: some minutes at the first time)
 	@cargo build --release --package gateway --package sidecar
 
 # --- check ---------------------------------------------------------------------------------------
 
+stages := fmt-check lint compile unit e2e sdk readme
+
+# A stage that fails does not keep the next from telling what it finds, unless nothing compiles.
 .PHONY: test
-test: fmt-check lint unit e2e ## everything that CI checks: formatting, lints, unit and end-to-end tests
-	$(call say,all of it passed)
+test: toolchain ## everything that CI checks, stage by stage
+	@times='' failed=''; \
+	for stage in $(stages); do \
+	    start=$$SECONDS verdict=passed; \
+	    $(MAKE) $$stage || { verdict=FAILED; failed+=" $$stage"; }; \
+	    times+=$$(printf '%-10s %-6s %5d s' $$stage $$verdict $$((SECONDS - start)))$$'\n'; \
+	    if [[ $$stage$$verdict == compileFAILED ]]; then break; fi; \
+	done; \
+	printf '\n== stages\n%s' "$$times"; \
+	if [[ $$failed ]]; then echo "failed:$$failed" >&2; exit 1; fi
 
 .PHONY: fmt fmt-check
 fmt: toolchain ## format the code
@@ -53,23 +78,45 @@ lint: toolchain ## clippy, warnings are errors
 	$(call say,lints)
 	@cargo clippy --workspace --all-targets -- --deny warnings
 
+.PHONY: compile
+compile: toolchain
+	$(call say,building the programs and their tests: some minutes at the first time)
+	@cargo build --workspace --all-targets
+
 .PHONY: unit
-unit: toolchain ## tests without network or programs
+unit: compile ## tests that need no other program: units, properties, simulations, the fuzzers' corpora
 	$(call say,unit tests)
-	@cargo test --workspace --exclude e2e
+	@$(cargo_test) --lib --bins $(call tests,$(integration))
+	@$(cargo_test) --doc
 
 .PHONY: e2e
-e2e: toolchain ## real servers, our programs, the official clients
+e2e: compile ## our programs in front of a server that misbehaves on request
 	$(call say,end-to-end tests)
-	@hack/tools python-clients ts-clients inspector servers
-	@cargo build --package gateway --package sidecar --package e2e --bins
-	@$(with_tools) && cargo test --package e2e
+	@$(cargo_test) $(call tests,$(e2e))
+
+.PHONY: sdk
+sdk: compile ## the official clients, with real servers behind
+	$(call say,the official clients; the first time they and their servers are fetched)
+	@hack/tools uv node python-clients ts-clients inspector
+	@$(cargo_test) $(call tests,$(matrix))
+
+.PHONY: readme
+readme: compile ## what the documents say: commands, examples, addresses, the map of the code
+	$(call say,the documents)
+	@hack/tools uv node
+	@$(cargo_test) $(call tests,$(documents))
 
 .PHONY: deny
 deny: toolchain ## licences, sources and bans of the dependencies
 	@"$$(hack/tools path cargo-deny)/cargo-deny" check --hide-inclusion-graph bans licenses sources
 
 # --- longer, on demand ---------------------------------------------------------------------------
+
+.PHONY: soak
+soak: toolchain ## the tests in full size: long runs, many sessions, SIM_SEEDS (10000) simulations
+	$(call say,the tests in full size: some hours)
+	@cargo build --release --workspace --all-targets
+	@E2E_FULL=1 SIM_SEEDS=$(SIM_SEEDS) $(cargo_test) --release --lib --bins $(call tests,$(integration) $(e2e))
 
 .PHONY: fuzz
 fuzz: toolchain ## every fuzz target for FUZZ_SECONDS (60)
@@ -80,21 +127,15 @@ fuzz: toolchain ## every fuzz target for FUZZ_SECONDS (60)
 	    $(fuzz_run) "$$target" "target/corpus/$$target" "corpus/$$target" -- $(fuzz_limits) || exit; \
 	done
 
-.PHONY: soak
-soak: toolchain ## the end-to-end tests that run for long
-	@hack/tools python-clients ts-clients servers
-	@cargo build --release --package gateway --package sidecar --package e2e --bins
-	@$(with_tools) && cargo test --release --package e2e -- --ignored --nocapture
-
 .PHONY: bench
-bench: toolchain ## measure against direct stdio, a floor and peers
-	@hack/tools servers peers
+bench: toolchain ## measure against direct stdio, a floor and peers: an hour, on an idle machine
+	@hack/tools peers
 	@cargo build --release --package gateway --package sidecar --package bench
-	@$(with_tools) && target/release/bench
+	@$(with_tools) && $(target)/release/bench all
 
 .PHONY: generate
 generate: toolchain ## write generated files anew: snapshots of the tests
-	@INSTA_UPDATE=always cargo test --workspace --exclude e2e
+	@INSTA_UPDATE=always $(cargo_test) --lib --bins
 
 .PHONY: doc
 doc: toolchain ## documentation of the code, private items included

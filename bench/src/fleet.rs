@@ -173,7 +173,8 @@ async fn start(setup: &Setup, group: Group) -> anyhow::Result<Started> {
 
 fn existing<'a>(program: &'a Path, hint: &str) -> anyhow::Result<&'a Path> {
     if !program.is_file() {
-        bail!("{} does not exist: {hint}", program.display());
+        // Without its folder: reports are published.
+        bail!("{} does not exist: {hint}", program.file_name().unwrap_or_default().display());
     }
     Ok(program)
 }

@@ -220,7 +220,8 @@ async fn an_answer_whose_stream_is_cut_is_fetched_again() {
     let sidecar = ready(&[], &remote.url("/mcp")).await;
     let client = connect(&sidecar).await;
     assert_eq!(client.tool_text("cut", json!({"ms": 200})).await.unwrap(), "slept");
-    let resumed = |seen: &e2e::fixture::remote::Seen| seen.method == "GET" && seen.headers.contains_key("last-event-id");
+    let resumed =
+        |seen: &e2e::fixture::remote::Seen| seen.method == "GET" && seen.headers.contains_key("last-event-id");
     assert!(remote.seen().iter().any(resumed));
 }
 

@@ -15,7 +15,7 @@ async fn connect(sidecar: &Sidecar) -> Result<HttpClient> {
 
 /// The error of JSON-RPC in what a call came to.
 fn refusal<T: std::fmt::Debug>(outcome: Result<T>) -> RpcError {
-    outcome.unwrap_err().downcast().expect("the error is one of JSON-RPC")
+    outcome.expect_err("it fails").downcast().expect("the error is one of JSON-RPC")
 }
 
 async fn status(sidecar: &Sidecar) -> Result<Value> {

@@ -10,8 +10,8 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const ANY: (&str, &str) = ("accept", "application/json, text/event-stream");
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
 
-async fn sidecar(flags: &[&str]) -> Sidecar {
-    Sidecar::fixture(flags, &[]).await.unwrap()
+async fn sidecar(flags: &[&str]) -> Result<Sidecar> {
+    Sidecar::fixture(flags, &[]).await
 }
 
 async fn connect(sidecar: &Sidecar, version: &str) -> Result<HttpClient> {
@@ -42,7 +42,7 @@ fn status(outcome: Result<()>) -> Option<u16> {
 
 #[tokio::test]
 async fn a_body_that_is_no_message_is_refused_with_400_and_the_session_goes_on() {
-    let sidecar = sidecar(&[]).await;
+    let sidecar = sidecar(&[]).await.unwrap();
     let http = connect(&sidecar, "2025-11-25").await.unwrap();
     let sse = SseClient::connect(&sidecar.url("/sse")).await.unwrap();
     let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{}{}}}"#, "[".repeat(100), "]".repeat(100));
@@ -72,7 +72,7 @@ async fn a_body_that_is_no_message_is_refused_with_400_and_the_session_goes_on()
 
 #[tokio::test]
 async fn a_body_of_20_mb_is_refused_with_413_and_the_session_goes_on() {
-    let sidecar = sidecar(&[]).await;
+    let sidecar = sidecar(&[]).await.unwrap();
     let http = connect(&sidecar, "2025-11-25").await.unwrap();
     let sse = SseClient::connect(&sidecar.url("/sse")).await.unwrap();
     for client in [&http as &dyn Client, &sse] {
@@ -84,7 +84,7 @@ async fn a_body_of_20_mb_is_refused_with_413_and_the_session_goes_on() {
 
 #[tokio::test]
 async fn an_unknown_or_foreign_session_is_404_and_none_is_400() {
-    let sidecar = sidecar(&[]).await;
+    let sidecar = sidecar(&[]).await.unwrap();
     let sse = SseClient::connect(&sidecar.url("/sse")).await.unwrap();
     let http_id = connect(&sidecar, "2025-11-25").await.unwrap().session().unwrap();
     let sse_id = sse.endpoint().split('=').next_back().unwrap();
@@ -112,7 +112,7 @@ async fn an_unknown_or_foreign_session_is_404_and_none_is_400() {
 
 #[tokio::test]
 async fn a_deleted_session_is_404_from_then_on() {
-    let sidecar = sidecar(&[]).await;
+    let sidecar = sidecar(&[]).await.unwrap();
     let client = connect(&sidecar, "2025-06-18").await.unwrap();
     client.delete().await.unwrap().expect(204).unwrap();
     let session = client.session().unwrap();
@@ -124,7 +124,7 @@ async fn a_deleted_session_is_404_from_then_on() {
 
 #[tokio::test]
 async fn an_initialize_that_the_server_refuses_opens_no_session() {
-    let sidecar = sidecar(&[]).await;
+    let sidecar = sidecar(&[]).await.unwrap();
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
     let answer = post(&sidecar, &[], body).await.unwrap();
     assert_eq!((answer.status, answer.header("mcp-session-id")), (200, None));
@@ -135,7 +135,7 @@ async fn an_initialize_that_the_server_refuses_opens_no_session() {
 
 #[tokio::test]
 async fn what_a_client_accepts_decides_the_form_of_the_answer() {
-    let sidecar = sidecar(&[]).await;
+    let sidecar = sidecar(&[]).await.unwrap();
     let client = connect(&sidecar, "2025-06-18").await.unwrap();
     let session = client.session().unwrap();
     let slow = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"sleep","arguments":{"ms":300}}}"#;
@@ -160,7 +160,7 @@ async fn what_a_client_accepts_decides_the_form_of_the_answer() {
 
 #[tokio::test]
 async fn a_protocol_version_that_is_not_spoken_is_refused_with_those_that_are() {
-    let sidecar = sidecar(&[]).await;
+    let sidecar = sidecar(&[]).await.unwrap();
     let session = connect(&sidecar, "2025-06-18").await.unwrap().session().unwrap();
     let session = ("mcp-session-id", session.as_str());
     for version in ["1999-01-01", "latest", ""] {
@@ -177,7 +177,7 @@ async fn a_protocol_version_that_is_not_spoken_is_refused_with_those_that_are() 
 
 #[tokio::test]
 async fn a_body_must_say_that_it_is_json() {
-    let sidecar = sidecar(&[]).await;
+    let sidecar = sidecar(&[]).await.unwrap();
     let body = initialize("2025-06-18");
     for kind in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("application/jsonp")] {
         let headers: Vec<_> = kind.map(|kind| ("content-type", kind)).into_iter().chain([ANY]).collect();
@@ -192,7 +192,7 @@ async fn a_body_must_say_that_it_is_json() {
 
 #[tokio::test]
 async fn other_methods_are_told_what_is_allowed_and_open_nothing() {
-    let sidecar = sidecar(&["--warm-spares", "0"]).await;
+    let sidecar = sidecar(&["--warm-spares", "0"]).await.unwrap();
     sidecar.wait_ready(&sidecar.url("/readyz")).await.unwrap();
     let before = http("GET", &sidecar.url("/status"), &[], "").await.unwrap().json().unwrap();
     for (method, path, status, allow) in [
@@ -216,12 +216,11 @@ async fn other_methods_are_told_what_is_allowed_and_open_nothing() {
 
 #[tokio::test]
 async fn batches_are_taken_from_clients_of_2025_03_26_only() {
-    let sidecar = sidecar(&["--deny-tool", "pid"]).await;
-    let call = |id: u64, name: &str, arguments: Value| {
-        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": name, "arguments": arguments}})
-    };
+    let sidecar = sidecar(&["--deny-tool", "pid"]).await.unwrap();
+    let call = |id: u64, name: &str, arguments: Value| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": name, "arguments": arguments}});
     let note = json!({"jsonrpc": "2.0", "method": "notifications/x"});
-    let batch = json!([call(71, "echo", json!({"text": "a"})), note, call(72, "sleep", json!({"ms": 200}))]).to_string();
+    let batch =
+        json!([call(71, "echo", json!({"text": "a"})), note, call(72, "sleep", json!({"ms": 200}))]).to_string();
     let client = connect(&sidecar, "2025-03-26").await.unwrap();
     let answer = client.post_raw(batch.clone()).await.unwrap().collect().await.unwrap();
     let text = answer.text();
@@ -239,7 +238,7 @@ async fn batches_are_taken_from_clients_of_2025_03_26_only() {
 
 #[tokio::test]
 async fn an_id_that_is_in_use_is_refused_and_the_first_request_is_answered() {
-    let sidecar = sidecar(&[]).await;
+    let sidecar = sidecar(&[]).await.unwrap();
     let call = |ms: u64| {
         let params = json!({"name": "sleep", "arguments": {"ms": ms}});
         json!({"jsonrpc": "2.0", "id": "twice", "method": "tools/call", "params": params}).to_string()
@@ -259,7 +258,7 @@ async fn an_id_that_is_in_use_is_refused_and_the_first_request_is_answered() {
 
 #[tokio::test]
 async fn only_the_names_of_this_machine_and_those_listed_are_answered() {
-    let sidecar = sidecar(&["--public-host", "mcp.example", "--allowed-origin", "https://app.example"]).await;
+    let sidecar = sidecar(&["--public-host", "mcp.example", "--allowed-origin", "https://app.example"]).await.unwrap();
     let url = sidecar.url("/mcp");
     let answer = async |host: &str, origin: Option<&str>| {
         let mut headers = vec![JSON, ANY, ("host", host)];
@@ -276,6 +275,10 @@ async fn only_the_names_of_this_machine_and_those_listed_are_answered() {
         assert_eq!(answer(host, Some(origin)).await, 200, "{host} {origin}");
     }
     for path in ["/sse", "/status", "/logs", "/readyz"] {
-        assert_eq!(http("GET", &sidecar.url(path), &[("host", "evil.example")], "").await.unwrap().status, 403, "{path}");
+        assert_eq!(
+            http("GET", &sidecar.url(path), &[("host", "evil.example")], "").await.unwrap().status,
+            403,
+            "{path}"
+        );
     }
 }

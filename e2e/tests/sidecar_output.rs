@@ -1,6 +1,8 @@
 //! `mcp-sidecar` in front of servers that write what they should not, or do not read what they should.
 
 use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::Result;
 use e2e::client::{Client, HttpClient, RpcError, SseClient};
@@ -11,6 +13,7 @@ use e2e::{PATIENCE, eventually};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 /// Whether sizes are those of the soak.
 fn full() -> bool {
@@ -19,7 +22,7 @@ fn full() -> bool {
 
 /// The error of JSON-RPC in what a call came to.
 fn refusal<T: std::fmt::Debug>(outcome: Result<T>) -> RpcError {
-    outcome.unwrap_err().downcast().expect("the error is one of JSON-RPC")
+    outcome.expect_err("it fails").downcast().expect("the error is one of JSON-RPC")
 }
 
 async fn status(sidecar: &Program) -> Result<Value> {
@@ -136,39 +139,41 @@ async fn a_server_that_does_not_read_is_given_up_when_too_much_waits_for_it() {
         return;
     }
     let sidecar = Sidecar::fixture(&["--warm-spares", "0"], &["--fault", "stdin-stall"]).await.unwrap();
-    let client = HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await.unwrap();
-    let text = "x".repeat(15 << 20);
-    let calls = (0..5).map(|_| client.tool("echo", json!({"text": text})));
-    let mut calls: Vec<_> = calls.collect();
-    let last = calls.pop().unwrap();
-    let error = refusal(last.await);
-    assert!(error.message.contains("does not read its standard input"), "{error}");
+    let client = Arc::new(HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await.unwrap());
+    let call = |_| {
+        let client = Arc::clone(&client);
+        async move { refusal(client.tool("echo", json!({"text": "x".repeat(15 << 20)})).await) }
+    };
+    let calls: JoinSet<RpcError> = (0..5).map(call).collect();
+    for error in calls.join_all().await {
+        assert!(error.message.contains("does not read its standard input"), "{error}");
+    }
 }
 
 /// A sidecar that is told by its standard input what to run, and the folder and pipe it needs.
-async fn supervised(launch: &Value) -> (Program, TempDir, File) {
-    let folder = tempfile::tempdir().unwrap();
+async fn supervised(launch: &Value) -> Result<(Program, TempDir, File)> {
+    let folder = tempfile::tempdir()?;
     let path = folder.path().join("input");
-    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    let mut input = File::options().read(true).write(true).open(&path).unwrap();
-    std::io::Write::write_all(&mut input, format!("{launch}\n").as_bytes()).unwrap();
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+    let mut input = File::options().read(true).write(true).open(&path)?;
+    writeln!(input, "{launch}")?;
     let command = r#"exec "$0" serve --listen 127.0.0.1:0 --supervised < "$1""#;
-    let args = ["-c", command, &Bin::Sidecar.text().unwrap(), path.to_str().unwrap()];
-    (Launch::program("/bin/sh").args(args).listen().await.unwrap(), folder, input)
+    let launch = Launch::program("/bin/sh").args(["-c", command, &Bin::Sidecar.text()?]).arg(path);
+    Ok((launch.listen().await?, folder, input))
 }
 
 /// Nothing that the sidecar tells holds the secret.
-async fn keeps(sidecar: &Program, secret: &str) {
-    let error = HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await;
-    let error = refusal(error);
+async fn keeps(sidecar: &Program, secret: &str) -> Result<()> {
+    let error = refusal(HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await);
     assert!(error.message.contains("login with *** was refused"), "{error}");
     let look = async || status(sidecar).await.ok().filter(|status| status["phase"] == "failing");
-    let status = eventually(PATIENCE, "the probe to fail", look).await.unwrap();
+    let status = eventually(PATIENCE, "the probe to fail", look).await?;
     assert_eq!(status["lastExit"]["stderrTail"], json!(["fixture: login with *** was refused"]));
-    let logs = http("GET", &sidecar.url("/logs"), &[], "").await.unwrap().text();
+    let logs = http("GET", &sidecar.url("/logs"), &[], "").await?.text();
     for told in [error.data.to_string(), status.to_string(), logs, sidecar.logs(), sidecar.output()] {
         assert!(!told.contains(secret), "{told}");
     }
+    Ok(())
 }
 
 #[tokio::test]
@@ -176,13 +181,13 @@ async fn a_secret_that_was_given_to_the_server_and_written_to_stderr_is_told_to_
     let env = json!({"SECRET": "hunter2 & co"});
     let args = ["--fault", "leak-secret-stderr"];
     let source = json!({"command": {"command": Bin::Fixture.text().unwrap(), "args": args, "env": env}});
-    let (sidecar, _folder, _input) = supervised(&json!({"name": "leaky", "source": source})).await;
-    keeps(&sidecar, "hunter2").await;
+    let (sidecar, _folder, _input) = supervised(&json!({"name": "leaky", "source": source})).await.unwrap();
+    keeps(&sidecar, "hunter2").await.unwrap();
 }
 
 #[tokio::test]
 async fn a_secret_that_the_server_inherits_is_told_to_nobody() {
     let command = [Bin::Fixture.text().unwrap(), "--fault".into(), "leak-secret-stderr".into()];
     let sidecar = Sidecar::start_with(&[], &command, |launch| launch.env("SECRET", "hunter2 & co")).await.unwrap();
-    keeps(&sidecar, "hunter2").await;
+    keeps(&sidecar, "hunter2").await.unwrap();
 }

@@ -19,7 +19,7 @@ use wire::session::Caller;
 
 use crate::api::ApiError;
 use crate::keys::{Keys, Principal, PrincipalHash, Scope};
-use crate::seal::{Kind, Sealer};
+use crate::seal::{Handle, Kind, Sealer};
 use crate::store::Timestamp;
 
 /// What decides about callers. Clones share it.
@@ -79,7 +79,8 @@ impl Access {
         let session = parameter(query, "sessionId").filter(|_| parts.method == Method::POST);
         let pass = session.and_then(|session| self.0.sealer.open(&session)).filter(|it| it.kind == Kind::SsePass);
         // The key may have been revoked since.
-        match pass.filter(|handle| !self.0.required || self.0.keys.load().knows(handle.principal, now())) {
+        let is_good = |handle: &Handle| self.0.keys.load().principals(now()).any(|it| it == handle.principal);
+        match pass.filter(|handle| !self.0.required || is_good(handle)) {
             Some(handle) if parts.uri.path().ends_with("/message") => Verdict::Pass(handle.principal),
             _ => Verdict::Nothing,
         }
@@ -154,7 +155,6 @@ pub async fn require(State(scope): State<Scope>, request: Request, next: Next) -
 mod tests {
     use super::*;
     use crate::keys::KeyFile;
-    use crate::seal::Handle;
     use crate::store::Uid;
 
     fn parts(method: Method, uri: &str, headers: &[(&str, &str)]) -> Parts {
@@ -166,7 +166,7 @@ mod tests {
     fn access(required: bool) -> (Access, String, Sealer) {
         let directory = tempfile::tempdir().unwrap();
         let file = KeyFile::new(directory.path());
-        let key = file.create("test", "call".parse().unwrap(), None).unwrap();
+        let (_, key) = file.create("test", "call".parse().unwrap(), now(), None).unwrap();
         let keys = Arc::new(file.list().unwrap().into_iter().collect());
         let sealer = Sealer::new(&[7; 32], None);
         (Access::new(required, true, keys, sealer.clone()), key.reveal().to_owned(), sealer)

@@ -1,11 +1,13 @@
 //! The deploy API: the documented contract of the gateway's users, and the same as resources.
 
 use axum::Json;
-use axum::extract::FromRequest;
+use axum::extract::{FromRequest, FromRequestParts, Query};
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 mod deploy;
@@ -86,12 +88,32 @@ impl IntoResponse for ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        let status = match refusal {
-            Refusal::Configured(_) => StatusCode::CONFLICT,
-            Refusal::Storage(_) => StatusCode::INSUFFICIENT_STORAGE,
-            Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        Self::new(status, refusal.to_string())
+        Self::new(refusal.status(), refusal.to_string())
+    }
+}
+
+impl Refusal {
+    /// The status of the answer that tells of it.
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Configured(_) => StatusCode::CONFLICT,
+            Self::Storage(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// What a query says; one that cannot be read is refused in JSON, like everything else.
+#[derive(Debug)]
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let query = Query::try_from_uri(&parts.uri);
+        let Query(params) = query.map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+        Ok(Self(params))
     }
 }
 

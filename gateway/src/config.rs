@@ -1,7 +1,7 @@
 //! The configuration file (design §12): the `mcpServers` JSON, or YAML, with the gateway's own settings beside it.
 //!
-//! Every setting is optional here and mirrors a flag of `serve`; flags go before the environment, the environment goes
-//! before the file, the file goes before the defaults. All mistakes are reported at once, each with its line.
+//! Every setting is optional here, and most mirror a flag of `serve`: flags go before the environment, the environment
+//! goes before the file, the file goes before the defaults. All mistakes are reported at once, each with its line.
 
 mod settings;
 #[cfg(test)]

@@ -71,10 +71,10 @@ impl Keys {
             .then(|| Principal::Key { id: record.id.clone(), scopes: record.scopes })
     }
 
-    /// Whether the hash is that of a principal whose key is good at `now`.
-    pub fn knows(&self, principal: PrincipalHash, now: Timestamp) -> bool {
+    /// The principals whose keys are good at `now`.
+    pub fn principals(&self, now: Timestamp) -> impl Iterator<Item = PrincipalHash> {
         let of = |record: &KeyRecord| Principal::Key { id: record.id.clone(), scopes: record.scopes }.hash();
-        self.0.values().any(|record| of(record) == principal && !record.expired(now))
+        self.0.values().filter(move |record| !record.expired(now)).map(of)
     }
 
     /// Whether there is no key that is good at `now`.
@@ -95,7 +95,12 @@ impl KeyRecord {
         self.expires_at.is_some_and(|end| end <= now)
     }
 
-    fn generate(name: &str, scopes: Scopes, now: Timestamp, expires_at: Option<Timestamp>) -> (Self, NewKey) {
+    pub(crate) fn generate(
+        name: &str,
+        scopes: Scopes,
+        now: Timestamp,
+        expires_at: Option<Timestamp>,
+    ) -> (Self, NewKey) {
         let (id, secret) = (KeyId(hex(&random::<6>())), URL_SAFE_NO_PAD.encode(random::<32>()));
         let key = format!("{PREFIX}{id}_{secret}");
         let record = Self { name: name.to_owned(), scopes, created_at: now, expires_at, sha256: Hash::of(&key), id };
@@ -150,7 +155,7 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -22,3 +22,4 @@ pub mod seal;
 pub mod serve;
 pub mod spec;
 pub mod store;
+pub mod streams;

@@ -18,6 +18,7 @@ use crate::store::StorageError;
 mod controller;
 mod instance;
 mod launch;
+mod leftovers;
 
 pub use controller::Controller;
 pub use instance::Sidecars;
@@ -93,6 +94,11 @@ impl Local {
     pub async fn configure(&self, servers: BTreeMap<ServerName, ServerSpec>) {
         // A controller that has ended has no use for it.
         drop(self.0.send(Request::Configure(servers)).await);
+    }
+
+    /// Resolves when the controller takes no requests any more.
+    pub async fn stopped(&self) {
+        self.0.closed().await;
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Request) -> Result<T, Refusal> {

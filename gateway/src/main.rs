@@ -41,15 +41,8 @@ fn keys(command: KeysCommand) -> anyhow::Result<()> {
         KeysCommand::List { state } => {
             for key in file(&state)?.list()? {
                 let end = key.expires_at.map_or_else(|| "never".to_owned(), |end| end.to_string());
-                let scopes: Vec<_> = Vec::from(key.scopes).into_iter().map(|scope| scope.as_str()).collect();
-                writeln!(
-                    out,
-                    "{}\t{}\t{}\tmade {}\texpires {end}",
-                    key.id,
-                    key.name,
-                    scopes.join(","),
-                    key.created_at
-                )?;
+                let (id, name, scopes, made) = (key.id, key.name, key.scopes, key.created_at);
+                writeln!(out, "{id}\t{name}\t{scopes}\tmade {made}\texpires {end}")?;
             }
             Ok(())
         }

@@ -172,20 +172,18 @@ pub fn register(metrics: &mut Metrics, routes: Routes) {
 impl Collector for Routes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let table = self.now();
-        let figures: [(&str, &str, fn(&Route) -> i64); 2] = [
-            ("mcp_gateway_server_ready", "Whether the server has shown that it works.", |it| i64::from(it.is_ready())),
-            ("mcp_gateway_server_restarts", "Processes of the server that ended without being told to.", |it| {
-                i64::try_from(it.status.restarts).unwrap_or(i64::MAX)
-            }),
-        ];
-        for (name, help, value) in figures {
+        let mut family = |name, help, value: fn(&Route) -> i64| {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for route in table.iter() {
                 let labels = [("server", route.name.as_str())];
                 ConstGauge::new(value(route)).encode(family.encode_family(&labels)?)?;
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        family("mcp_gateway_server_ready", "Whether the server has shown that it works.", |it| it.is_ready().into())?;
+        family("mcp_gateway_server_restarts", "Processes of the server that ended without being told to.", |it| {
+            it.status.restarts.try_into().unwrap_or(i64::MAX)
+        })
     }
 }
 

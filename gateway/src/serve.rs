@@ -1,14 +1,13 @@
 //! `mcp-gateway serve`: puts the parts together, and takes them apart in order.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, post};
 use prometheus_client::registry::Registry as Metrics;
 use runtime::accept::Server as HttpServer;
 use runtime::exit::UsageError;
@@ -16,60 +15,65 @@ use runtime::listen::{ListenAddr, Listener};
 use runtime::readiness::Readiness;
 use runtime::shutdown::{Drain, Shutdown};
 use runtime::{admin, metrics};
-use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wire::client::{AddressPolicy, HttpClient};
-use wire::front::{self, allow, not_allowed};
-use wire::guard::{Guard, guard};
 
-use crate::access::{Access, identify, require};
+use crate::access::Access;
 use crate::aggregate::Aggregate;
-use crate::api::{self, Api, ApiError};
+use crate::api::Api;
 use crate::args::ServeArgs;
 use crate::config::ConfigFile;
-use crate::keys::{KeyFile, KeyWatch, Scope, Scopes};
-use crate::local::{self, Controller, Local, LocalSettings, Sidecars};
-use crate::proxy::{self, Proxy};
+use crate::keys::{KeyFile, KeyWatch, Principal, Scopes};
+use crate::local::{self, Controller, Local, Sidecars};
+use crate::proxy::Proxy;
 use crate::routes::Routes;
 use crate::seal::Sealer;
 use crate::store::{Store, Timestamp};
+use crate::streams::Streams;
+
+mod router;
+mod settings;
+
+use router::Gates;
+use settings::Settings;
 
 /// How often files that may change are looked at.
 const RELOAD: Duration = Duration::from_millis(500);
 /// Sidecars that may be starting at the same time.
 const STARTS_AT_ONCE: usize = 8;
 
+/// What a stop may take beyond the time that calls have to finish: sidecars that do not end are killed.
+const LAST_MOMENTS: Duration = Duration::from_secs(12);
+
 /// Serves until told to stop. `log` is how sidecars are told to log.
 pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
+    let seen = args.config.as_deref().and_then(stamp);
     let file = args.config.as_deref().map(ConfigFile::load).transpose().map_err(UsageError::new)?.unwrap_or_default();
     file.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let configured = file.servers.clone();
-    let mut settings = settings(args, file, log)?;
+    let mut settings = Settings::new(args, file.settings.clone(), log)?;
     let listener = settings.listen.bind("--listen")?;
     let admin = settings.admin.take();
     let store = Store::open(&settings.state_dir)?;
     let sealer = Sealer::load_or_create(&settings.state_dir)?;
     let keys = KeyWatch::open(KeyFile::new(&settings.state_dir))?;
-    let required = !settings.listen.is_loopback() && !settings.allow_anonymous;
-    if required {
+    if settings.needs_key() {
         first_key(&settings.state_dir, &keys)?;
     }
-    let access = Access::new(required, settings.query_keys, keys.keys(), sealer.clone());
+    let access = Access::new(settings.needs_key(), settings.query_keys, keys.keys(), sealer.clone());
     let (routes, client) = (Routes::default(), HttpClient::new(AddressPolicy::Any));
     let (local, requests) = local::channel();
-    let sidecars = Sidecars::new(Arc::new(sidecar_settings(&settings)?), STARTS_AT_ONCE);
+    let sidecars = Sidecars::new(Arc::new(settings.local()?), STARTS_AT_ONCE);
     let mut controller = Controller::new(store, sidecars, settings.request_timeout, routes.clone());
 
     let shutdown = Shutdown::new();
     let drain = shutdown.drain();
     let readiness = Readiness::new(drain.clone());
     let restored = readiness.token("routes");
-    controller.restore(configured)?;
+    controller.restore(file.servers.clone())?;
     announce(&listener, admin.as_ref())?;
     drop(restored);
 
-    let stop = CancellationToken::new();
     let aggregate = Aggregate::new(routes.clone(), client.clone(), sealer.clone());
     let proxy = Proxy { routes: routes.clone(), sealer, client: client.clone() };
     let api = Api {
@@ -79,27 +83,39 @@ pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
         path: settings.path.clone(),
         max_body: settings.max_body,
     };
-    let table = table(&aggregate, &proxy, &api, settings.max_body);
-    let router = router(table, &access, &readiness, guard_lists(&settings, required));
+    let streams = Streams::new(settings.max_streams);
+    let gates = Gates {
+        access: access.clone(),
+        streams: streams.clone(),
+        lists: router::lists(&settings),
+        cors: settings.cors,
+    };
+    let table = router::table(&aggregate, &proxy, &api, settings.max_body);
+    let router = router::router(table, gates, &readiness);
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(reload_keys(keys, access));
-    if let Some(config) = settings.config.clone() {
-        tasks.spawn(reload_config(config, local));
+    tasks.spawn(reload_keys(keys, access, streams));
+    if let Some(path) = settings.config.clone() {
+        tasks.spawn(reload_config(path, seen, file, local));
     }
     tasks.spawn(aggregate.clone().follow());
+    let stop = CancellationToken::new();
     let work = async {
         let controller = controller.run(requests, stop.clone());
         let front = async {
             serve_until_drained(listener, router, &aggregate, &drain).await;
             tasks.shutdown().await;
+        };
+        let stop = async {
+            drain.started().await;
+            // Sidecars finish what is under way; the streams that they end then are what the front waits for.
             stop.cancel();
         };
-        tokio::join!(controller, front);
+        tokio::join!(controller, front, stop);
     };
-    let grace = settings.drain_timeout * 2 + Duration::from_secs(10);
+    let grace = settings.drain_timeout + LAST_MOMENTS;
     let admin_routes = admin::routes(&readiness, Arc::new(figures(&routes, &aggregate)));
-    shutdown.run(grace, admin::beside(admin, admin_routes, work)).await?;
+    Box::pin(shutdown.run(grace, admin::beside(admin, admin_routes, work))).await?;
     Ok(())
 }
 
@@ -150,8 +166,8 @@ fn announce(listener: &Listener, admin: Option<&Listener>) -> anyhow::Result<()>
     out.flush().context("cannot write to standard output")
 }
 
-/// Puts keys in force as they are made and revoked.
-async fn reload_keys(mut keys: KeyWatch, access: Access) {
+/// Puts keys in force as they are made and revoked, and ends the streams of those whose keys are not good any more.
+async fn reload_keys(mut keys: KeyWatch, access: Access, streams: Streams) {
     loop {
         tokio::time::sleep(RELOAD).await;
         match keys.reload_if_changed() {
@@ -162,30 +178,47 @@ async fn reload_keys(mut keys: KeyWatch, access: Access) {
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "the keys cannot be read; those read before stay in force"),
         }
+        let good = keys.keys();
+        let known = good.principals(Timestamp::from(SystemTime::now())).chain([Principal::Anonymous.hash()]);
+        streams.retain(&known.collect());
     }
 }
 
-/// Tells the controller what the configuration file says when that changes.
-async fn reload_config(path: PathBuf, local: Local) {
-    let stamp = |path: &Path| std::fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok();
-    let mut seen = stamp(&path);
+/// Tells the controller what the configuration file says when that changes. `seen` is the file that `current` was read
+/// from.
+async fn reload_config(path: PathBuf, mut seen: Option<Stamp>, mut current: ConfigFile, local: Local) {
+    let mut last = seen;
     loop {
         tokio::time::sleep(RELOAD).await;
         let now = stamp(&path);
-        if now == seen || now.is_none() {
+        // One that changes from look to look is still being written.
+        if now != std::mem::replace(&mut last, now) || now == seen || now.is_none() {
             continue;
         }
         seen = now;
         match ConfigFile::load(&path) {
             Ok(file) => {
                 tracing::info!(servers = file.servers.len(), "the configuration has changed");
-                local.configure(file.servers).await;
+                file.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                if file.settings != current.settings {
+                    tracing::warn!("settings other than servers take effect when the gateway is started again");
+                }
+                local.configure(file.servers.clone()).await;
+                current = file;
             }
             Err(error) => {
-                tracing::error!("the configuration is not taken, what was read before stays in force: {error}")
+                tracing::error!("the configuration is not taken, what was read before stays in force: {error}");
             }
         }
     }
+}
+
+/// What tells two versions of a file apart.
+type Stamp = (u64, u64, SystemTime);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.ino(), metadata.len(), metadata.modified().ok()?))
 }
 
 fn figures(routes: &Routes, aggregate: &Aggregate) -> Metrics {

@@ -2,19 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
-use axum::body::{Body, BodyDataStream, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use futures::stream::TakeUntil;
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use http_body::Body as _;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use wire::session::Caller;
 
 use crate::api::ApiError;
@@ -56,8 +53,9 @@ impl Streams {
 
     /// Ends the streams of those who are not `known` any more.
     pub fn retain(&self, known: &HashSet<PrincipalHash>) {
-        let open = self.open();
-        open.iter().filter(|(principal, _)| !known.contains(principal)).for_each(|(_, open)| open.end.cancel());
+        let mut all = self.open();
+        let unknown = all.iter_mut().filter(|(principal, _)| !known.contains(principal));
+        unknown.for_each(|(_, open)| std::mem::take(&mut open.end).cancel());
     }
 
     /// A place for one more stream, and what ends it; `None` when the caller has as many as it may.
@@ -101,12 +99,60 @@ pub async fn hold(State(streams): State<Streams>, caller: Caller, request: Reque
     if body.size_hint().exact().is_some() {
         return Response::from_parts(parts, body);
     }
-    let stream = body.into_data_stream().take_until(end.cancelled_owned());
-    Response::from_parts(parts, Body::from_stream(Held { stream, _place: place }))
+    // The place is left when the stream is dropped.
+    let stream = body.into_data_stream().take_until(end.cancelled_owned()).inspect(move |_| _ = &place);
+    Response::from_parts(parts, Body::from_stream(stream))
 }
 
-/// A body that has a place.
-struct Held {
-    stream: TakeUntil<BodyDataStream, WaitForCancellationFutureOwned>,
-    _place: Place,
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    const ONE: PrincipalHash = PrincipalHash::from_bytes([1; 16]);
+    const OTHER: PrincipalHash = PrincipalHash::from_bytes([2; 16]);
+
+    fn router(streams: &Streams) -> Router {
+        let endless = async || Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>());
+        let routes = Router::new().route("/stream", get(endless).post("posted")).route("/text", get(async || "text"));
+        routes.layer(from_fn_with_state(streams.clone(), hold))
+    }
+
+    async fn send(router: &Router, method: Method, path: &str, principal: PrincipalHash) -> Response {
+        let request = Request::builder().method(method).uri(path).extension(Caller(principal.to_string().into()));
+        router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_caller_has_as_many_streams_as_it_may_and_other_requests_do_not_count() {
+        let router = router(&Streams::new(NonZeroU32::new(2)));
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            assert_eq!(send(&router, Method::GET, "/text", ONE).await.status(), StatusCode::OK);
+            held.push(send(&router, Method::GET, "/stream", ONE).await);
+        }
+        let refused = send(&router, Method::GET, "/stream", ONE).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(refused.headers().contains_key("retry-after"));
+        assert_eq!(send(&router, Method::POST, "/stream", ONE).await.status(), StatusCode::OK);
+        assert_eq!(send(&router, Method::GET, "/stream", OTHER).await.status(), StatusCode::OK);
+        held.pop();
+        assert_eq!(send(&router, Method::GET, "/stream", ONE).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn streams_end_with_the_key_of_their_caller() {
+        let streams = Streams::new(None);
+        let router = router(&streams);
+        let [ended, open] = [ONE, OTHER].map(|who| send(&router, Method::GET, "/stream", who));
+        let (ended, open) = (ended.await.into_body(), open.await.into_body());
+        streams.retain(&HashSet::from([OTHER]));
+        assert!(ended.into_data_stream().next().await.is_none());
+        assert!(futures::poll!(open.into_data_stream().next()).is_pending());
+        assert_eq!(streams.open().keys().collect::<Vec<_>>(), Vec::<&PrincipalHash>::new());
+    }
 }

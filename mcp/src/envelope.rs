@@ -7,9 +7,14 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use smallvec::smallvec;
 
 use crate::json::{self, Edit, Object, Rope};
+
+mod id;
+
+pub use id::RequestId;
 
 /// JSON-RPC error codes that this project answers with itself.
 pub mod code {
@@ -27,32 +32,8 @@ pub mod code {
     pub const RESOURCE_NOT_FOUND: i32 = -32002;
 }
 
-/// The id of a request, as the raw JSON text its sender wrote. Compared byte for byte.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RequestId(Bytes);
-
-impl RequestId {
-    /// An id from its raw JSON text; `None` when that is neither a string nor a number.
-    pub fn from_raw(raw: Bytes) -> Option<Self> {
-        matches!(raw.first(), Some(b'"' | b'-' | b'0'..=b'9')).then_some(Self(raw))
-    }
-
-    /// The raw JSON text.
-    pub fn raw(&self) -> &Bytes {
-        &self.0
-    }
-
-    /// The number that [`From<u64>`] made this id of; `None` for any other id.
-    pub fn as_u64(&self) -> Option<u64> {
-        std::str::from_utf8(&self.0).ok()?.parse().ok()
-    }
-}
-
-impl From<u64> for RequestId {
-    fn from(number: u64) -> Self {
-        Self(Bytes::from(number.to_string()))
-    }
-}
+/// What is kept of a message larger than this is copied, see [`Message::part`].
+const SHARED: usize = 4096;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +51,7 @@ pub enum Kind {
 /// One JSON-RPC message and the bytes it came in. Cloning shares the bytes.
 #[derive(Clone, Debug)]
 pub struct Message {
-    raw: Bytes,
+    raw: ByteString,
     kind: Kind,
     id: Option<Range<usize>>,
     method: Option<Method>,
@@ -144,43 +125,34 @@ pub fn parse(raw: Bytes, max_bytes: usize) -> Result<Incoming, Refused> {
         let reason = format!("the message nests deeper than {} levels", json::MAX_DEPTH);
         return Err(Refused::invalid(reason, None));
     }
-    let raw = without_line_breaks(raw);
-    let text = std::str::from_utf8(&raw).map_err(|e| Refused::parse(format!("the message is not UTF-8: {e}")))?;
+    let text = ByteString::try_from(json::on_one_line(raw));
+    let text = text.map_err(|error| Refused::parse(format!("the message is not UTF-8: {error}")))?;
     if !text.trim_start().starts_with('[') {
-        return Message::parse(raw.slice_ref(text.trim().as_bytes())).map(Incoming::Single);
+        return Message::parse(text.slice_ref(text.trim())).map(Incoming::Single);
     }
-    let elements = json::elements(text).ok_or_else(|| Refused::parse("the batch is not a JSON array"))?;
+    let elements = json::elements(&text).ok_or_else(|| Refused::parse("the batch is not a JSON array"))?;
     if elements.is_empty() {
         return Err(Refused::invalid("the batch is empty", None));
     }
-    let messages = elements.into_iter().map(|one| Message::parse(raw.slice_ref(one.as_bytes())));
+    let messages = elements.into_iter().map(|one| Message::parse(text.slice_ref(one)));
     messages.collect::<Result<_, _>>().map(Incoming::Batch)
-}
-
-/// Line breaks are legal in JSON only between tokens, where a space means the same.
-fn without_line_breaks(raw: Bytes) -> Bytes {
-    if memchr::memchr2(b'\n', b'\r', &raw).is_none() {
-        return raw;
-    }
-    raw.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }).collect()
 }
 
 impl Message {
     /// Parses one message. Depth, size and line breaks are [`parse`]'s business.
-    fn parse(raw: Bytes) -> Result<Self, Refused> {
-        let text = std::str::from_utf8(&raw).map_err(|e| Refused::parse(e.to_string()))?;
-        let object = Object::parse(text).map_err(|e| not_an_envelope(text, &e))?;
+    fn parse(raw: ByteString) -> Result<Self, Refused> {
+        let object = Object::parse(&raw).map_err(|error| not_an_envelope(&raw, &error))?;
         let id_text = object.get("id").filter(|id| *id != "null");
-        let id = id_text.and_then(|id| RequestId::from_raw(raw.slice_ref(id.as_bytes())));
-        let refuse = |reason: &str| Refused::invalid(reason, id.clone());
+        let id = || id_text.and_then(|id| RequestId::from_text(raw.slice_ref(id)));
+        let refuse = |reason: &str| Refused::invalid(reason, id());
         if object.get("jsonrpc").and_then(json::string).as_deref() != Some("2.0") {
             return Err(refuse("`jsonrpc` must be \"2.0\""));
         }
-        if id_text.is_some() && id.is_none() {
+        if id_text.is_some() && id().is_none() {
             return Err(refuse("`id` must be a string or a number"));
         }
-        let (method, kind, body) = classify(&object, id.is_some()).map_err(refuse)?;
-        let at = |part: &str| json::span(text, part);
+        let (method, kind, body) = classify(&object, id_text.is_some()).map_err(refuse)?;
+        let at = |part: &str| json::span(&raw, part);
         let method = method.map(|method| match json::string(method) {
             Some(Cow::Borrowed(plain)) => Ok(Method::Plain(at(plain))),
             Some(Cow::Owned(escaped)) => Ok(Method::Escaped(escaped.into())),
@@ -213,11 +185,12 @@ impl Message {
     pub fn error(id: Option<&RequestId>, code: i32, message: &str, data: Option<&str>) -> Self {
         let mut text = String::from(r#"{"jsonrpc":"2.0""#);
         push_member(&mut text, "id", Some(id.map_or("null", RequestId::text)));
-        text.push_str(&format!(r#","error":{{"code":{code}"#));
+        text.push_str(r#","error":{"code":"#);
+        text.push_str(&code.to_string());
         push_member(&mut text, "message", Some(&json::quote(message)));
         push_member(&mut text, "data", data);
-        text.push_str("}}");
-        Self::parse(text.into()).expect("a message written here is an envelope")
+        text.push('}');
+        Self::built(text)
     }
 
     fn built(mut text: String) -> Self {
@@ -227,7 +200,7 @@ impl Message {
 
     /// The bytes it arrived in, on one line.
     pub fn raw(&self) -> &Bytes {
-        &self.raw
+        self.raw.as_bytes()
     }
 
     /// What it is.
@@ -242,7 +215,7 @@ impl Message {
 
     /// The id of a request, or of the request that is answered.
     pub fn id(&self) -> Option<RequestId> {
-        self.id.clone().map(|range| RequestId(self.raw.slice(range)))
+        RequestId::from_text(self.part(self.text(self.id.as_ref()?)))
     }
 
     /// The method of a request or notification; empty for a response.
@@ -271,7 +244,7 @@ impl Message {
 
     /// An edit that puts `with` where `part`, a slice of this message's text, stands.
     pub fn edit(&self, part: &str, with: impl Into<Bytes>) -> Edit {
-        Edit { range: json::span(self.text(&(0..self.raw.len())), part), with: with.into() }
+        Edit { range: json::span(&self.raw, part), with: with.into() }
     }
 
     /// The message with another id and `more` edits made.
@@ -282,28 +255,28 @@ impl Message {
         let range = self.id.clone().expect("only a message that has an id gets another one");
         let mut edits = smallvec![Edit { range, with: id.raw().clone() }];
         edits.extend(more);
-        json::splice(&self.raw, edits)
+        json::splice(self.raw(), edits)
     }
 
     /// The message with `edits` made.
     pub fn with(&self, edits: impl IntoIterator<Item = Edit>) -> Rope {
-        json::splice(&self.raw, edits.into_iter().collect())
+        json::splice(self.raw(), edits.into_iter().collect())
+    }
+
+    /// `part`, a slice of this message's text, to be kept longer than the message. It shares the message's bytes,
+    /// unless it would hold many of them in memory for the sake of a few.
+    pub(crate) fn part(&self, part: &str) -> ByteString {
+        if self.raw.len() > SHARED { part.into() } else { self.raw.slice_ref(part) }
     }
 
     fn text(&self, range: &Range<usize>) -> &str {
-        std::str::from_utf8(&self.raw[range.clone()]).expect("checked when the message was parsed")
+        &self.raw[range.clone()]
     }
 }
 
 impl From<Message> for Rope {
     fn from(message: Message) -> Self {
-        Self::from(message.raw)
-    }
-}
-
-impl RequestId {
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("an id is JSON text")
+        Self::from(message.raw.into_bytes())
     }
 }
 

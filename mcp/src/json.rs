@@ -12,53 +12,28 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+mod scan;
+
+pub use scan::deeper_than;
+pub(crate) use scan::on_one_line;
+
 /// The deepest nesting of arrays and objects that is let through in either direction.
 ///
 /// `serde_json` skips values iteratively, so a deeper one would not harm this process, but it would be handed on to
 /// one that recurses.
 pub const MAX_DEPTH: usize = 64;
 
-/// Whether `json` nests arrays and objects deeper than `max`. Linear, never recursive; needs no valid JSON.
-pub fn deeper_than(json: &[u8], max: usize) -> bool {
-    let mut depth = 0usize;
-    let mut at = 0;
-    while let Some(&byte) = json.get(at) {
-        match byte {
-            b'"' => at = string_end(json, at + 1),
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > max {
-                    return true;
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        at += 1;
-    }
-    false
-}
-
-/// The position of the quote that closes the string whose contents start at `at`, or the end of the input.
-fn string_end(json: &[u8], mut at: usize) -> usize {
-    while let Some(found) = memchr::memchr2(b'"', b'\\', &json[at.min(json.len())..]) {
-        at += found;
-        if json[at] == b'"' {
-            return at;
-        }
-        at += 2;
-    }
-    json.len()
-}
+/// An object of this many members is none that this crate takes apart: what it looks into has a handful.
+const MAX_MEMBERS: usize = 64;
 
 /// The members of one JSON object, in their order, each value as raw text.
 #[derive(Debug, Default)]
 pub struct Object<'a>(SmallVec<[(Cow<'a, str>, &'a str); 6]>);
 
 impl<'a> Object<'a> {
-    /// Parses the object's first level. Fails on anything that is not an object, and on a key that occurs twice
-    /// (whatever its spelling: keys are compared after their escapes are resolved), because two readers of such an
-    /// object would not agree on what it says.
+    /// Parses the object's first level. Fails on anything that is not an object of at most 64 members, and on a key
+    /// that occurs twice (whatever its spelling: keys are compared after their escapes are resolved), because two
+    /// readers of such an object would not agree on what it says.
     pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_str(json);
         let object = reader.deserialize_map(Members)?;
@@ -88,15 +63,42 @@ impl<'de> Visitor<'de> for Members {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut object = Object::default();
-        while let Some(key) = map.next_key::<Key<'de>>()? {
+        while let Some((key, value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
             if object.get(&key.0).is_some() {
-                return Err(A::Error::custom(format_args!("duplicate key `{}`", key.0)));
+                return Err(duplicate(&key.0));
             }
-            let value: &'de RawValue = map.next_value()?;
+            if object.0.len() == MAX_MEMBERS {
+                return Err(A::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
+            }
             object.0.push((key.0, value.get()));
         }
         Ok(object)
     }
+}
+
+/// Finds the value of one key.
+struct Member<'k>(&'k str);
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Option<&'de str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some((key, value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+            if key.0 == self.0 && found.replace(value.get()).is_some() {
+                return Err(duplicate(self.0));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn duplicate<E: serde::de::Error>(key: &str) -> E {
+    E::custom(format_args!("duplicate key `{key}`"))
 }
 
 /// A key, borrowed unless it holds escapes.
@@ -104,9 +106,19 @@ impl<'de> Visitor<'de> for Members {
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The raw text of the value at `path` below the object `json`; `None` when it is not there, when something on the
-/// way is not an object, or when an object on the way holds a key twice.
+/// way is not an object, or when a key on the way occurs twice.
 pub fn lookup<'a>(json: &'a str, path: &[&str]) -> Option<&'a str> {
-    path.iter().try_fold(json, |json, key| Object::parse(json).ok()?.get(key))
+    find(json, path).ok().flatten()
+}
+
+/// The same, but fails when a key on the way occurs twice, which two readers may understand in two ways.
+pub fn find<'a>(json: &'a str, path: &[&str]) -> Result<Option<&'a str>, serde_json::Error> {
+    let mut found = Some(json);
+    for key in path {
+        let Some(object) = found.filter(|json| json.trim_start().starts_with('{')) else { return Ok(None) };
+        found = serde_json::Deserializer::from_str(object).deserialize_map(Member(key))?;
+    }
+    Ok(found)
 }
 
 /// The elements of a JSON array as raw text; `None` when `json` is not an array.
@@ -225,14 +237,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn depth_counts_only_what_nests_outside_strings() {
-        assert!(!deeper_than(br#"{"a":["[[[[[[[[",{"b\"[[[":1}]}"#, 3));
-        assert!(deeper_than(br#"{"a":["[[[[[[[[",{"b\"[[[":1}]}"#, 2));
-        assert!(deeper_than("[".repeat(65).as_bytes(), MAX_DEPTH));
-        assert!(!deeper_than(br#""unterminated \"#, 0));
-    }
-
-    #[test]
     fn a_key_that_occurs_twice_is_refused_whatever_its_spelling() {
         assert!(Object::parse(r#"{"id":1,"x":2}"#).is_ok());
         let error = Object::parse(r#"{"id":1,"\u0069d":2}"#).unwrap_err();
@@ -245,6 +249,23 @@ mod tests {
         assert_eq!(lookup(json, &["a", "b"]), Some("1.0e2"));
         assert_eq!(lookup(json, &["a", "c"]), None);
         assert_eq!(lookup(json, &["s", "b"]), None);
+    }
+
+    #[test]
+    fn a_value_under_two_equal_keys_is_not_found_and_one_that_is_missing_is_no_failure() {
+        let json = r#"{"a":{"b":1,"\u0062":2},"c":[],"c":[]}"#;
+        assert!(find(json, &["a", "b"]).is_err() && lookup(json, &["a", "b"]).is_none());
+        assert!(find(json, &["c"]).is_err());
+        assert!(matches!(find(json, &["a", "c"]), Ok(None)));
+        assert!(matches!(find("[]", &["a"]), Ok(None)));
+    }
+
+    #[test]
+    fn an_object_of_very_many_members_is_not_taken_apart() {
+        let members: Vec<_> = (0..100_000).map(|n| format!(r#""{n}":{n}"#)).collect();
+        let json = format!("{{{}}}", members.join(","));
+        assert!(Object::parse(&json).unwrap_err().to_string().starts_with("more than 64 members"));
+        assert_eq!(lookup(&json, &["99999"]), Some("99999"));
     }
 
     #[test]

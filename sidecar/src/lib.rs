@@ -9,6 +9,7 @@
 
 pub mod args;
 pub mod http;
+pub mod memory;
 pub mod package;
 pub mod probe;
 pub mod profile;

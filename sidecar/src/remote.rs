@@ -48,7 +48,7 @@ impl Connect for Sessions {
         let link = self.remote.connect().await.inspect_err(|loss| self.logbook.push(&loss.message))?;
         self.note_transport();
         let (state, logbook) = (self.state.clone(), self.logbook.clone());
-        Ok(Session { link, state, logbook, _counted: self.state.count() })
+        Ok(Session { link, state, logbook, _counted: self.state.count(None) })
     }
 }
 

@@ -23,7 +23,7 @@ use wire::guard::{Guard, guard};
 use wire::hub::Stop;
 use wire::link::Connect;
 use wire::logbook::Logbook;
-use wire::spec::{Launch, Source};
+use wire::spec::{Launch, Mode, Source};
 use wire::status::Phase;
 use wire::upstream::{self, Remote};
 
@@ -68,7 +68,9 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
                 path: args.path.clone(),
                 timeout: launch.process.install_timeout,
             };
-            let source = Arc::new(Processes::new(program, packages, launch.process.warm_spares, state.clone()));
+            // Where all sessions share one process, a new one waits for none.
+            let spares = if launch.process.mode == Mode::Shared { 0 } else { launch.process.warm_spares };
+            let source = Arc::new(Processes::new(program, packages, spares, state.clone()));
             let warm = Arc::clone(&source);
             let parts = Parts { args, launch, keys, state, logbook };
             parts.run(Arc::clone(&source), move || warm.warm(), &shutdown).await?;

@@ -14,6 +14,7 @@ use wire::link::Connect;
 use wire::session::{Attach, Caller, Command, SessionHandle, SessionId};
 use wire::spec::{Launch, Mode};
 
+use crate::memory::Memory;
 use crate::state::State;
 
 /// When a client that was refused may try again.
@@ -73,7 +74,7 @@ impl<C: Connect> Server<C> {
 
     /// Opens a session for this program's own use: on the common connection, or on one outside the caps.
     pub async fn open_internal(&self) -> Result<SessionHandle, Unavailable> {
-        self.session(Caller("internal".into()), Transport::Sse, None).await
+        self.session(Caller::internal(), Transport::Sse, None).await
     }
 
     /// Whether all sessions share one connection.
@@ -127,6 +128,9 @@ impl<C: Connect> Door for Server<C> {
                 self.refuse("has as many processes as it may (`maxProcesses`); try again when a session has ended")
             })?),
         };
+        if slot.is_some() && !self.0.state.has_room(Memory::of_container()) {
+            return Err(self.refuse("has no memory for one more process; try again when a session has ended"));
+        }
         self.session(caller, transport, slot).await
     }
 

@@ -80,7 +80,8 @@ impl Processes {
             ),
             data: None,
         })?;
-        Ok(Process { child, state: self.state.clone(), _counted: self.state.count() })
+        let counted = self.state.count(child.pid());
+        Ok(Process { child, state: self.state.clone(), _counted: counted })
     }
 
     async fn resolve(&self) -> Result<&Program, Loss> {

@@ -1,7 +1,8 @@
 //! What is known of the server, for everybody who asks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
@@ -14,23 +15,35 @@ use wire::child::{Exit, Tail};
 use wire::session::Registry;
 use wire::status::{Catalogue, LastExit, Phase, Status};
 
+use crate::memory::{Memory, resident};
+
 /// See the [module](self). Clones share it.
 #[derive(Clone, Debug)]
 pub struct State {
     status: watch::Sender<Status>,
-    processes: Arc<AtomicUsize>,
+    processes: Processes,
     /// The open sessions.
     pub sessions: Registry,
 }
 
+/// Those that live: a number each, and the process id where it is a process.
+type Processes = Arc<Mutex<HashMap<u64, Option<u32>>>>;
+
 /// Counts a process (or remote session) for as long as it lives.
 #[derive(Debug)]
-pub struct Counted(Arc<AtomicUsize>);
+pub struct Counted {
+    number: u64,
+    among: Processes,
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        lock(&self.among).remove(&self.number);
     }
+}
+
+fn lock(processes: &Processes) -> MutexGuard<'_, HashMap<u64, Option<u32>>> {
+    processes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for State {
@@ -53,14 +66,23 @@ impl State {
 
     /// Adds the counts, which change too often to be followed.
     pub fn complete(&self, status: Status) -> Status {
-        let (processes, sessions) = (self.processes.load(Ordering::Relaxed), self.sessions.len());
+        let (processes, sessions) = (lock(&self.processes).len(), self.sessions.count());
         Status { processes, sessions, ..status }
     }
 
-    /// Counts one more process.
-    pub fn count(&self) -> Counted {
-        self.processes.fetch_add(1, Ordering::Relaxed);
-        Counted(Arc::clone(&self.processes))
+    /// Counts one more process, or remote session.
+    pub fn count(&self, pid: Option<u32>) -> Counted {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        lock(&self.processes).insert(number, pid);
+        Counted { number, among: Arc::clone(&self.processes) }
+    }
+
+    /// Whether `memory` would hold one more process, by what its siblings use.
+    pub fn has_room(&self, memory: Option<Memory>) -> bool {
+        let Some(memory) = memory else { return true };
+        let pids: Vec<u32> = lock(&self.processes).values().copied().flatten().collect();
+        memory.holds(pids.into_iter().filter_map(resident).max().unwrap_or_default())
     }
 
     /// How far the server is, in short and in words.

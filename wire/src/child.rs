@@ -203,7 +203,7 @@ impl Link for Child {
 
     async fn next(&mut self) -> Event {
         loop {
-            if let Some(event) = self.lines.next() {
+            if let Some(event) = self.lines.pop() {
                 return event;
             }
             if self.exit.is_some() || self.broken.is_some() {
@@ -216,7 +216,9 @@ impl Link for Child {
     async fn stop(mut self) {
         self.close_stdin();
         for signal in [None, Some(rustix::process::Signal::TERM)] {
-            signal.into_iter().for_each(|signal| self.process.signal_group(signal));
+            if let Some(signal) = signal {
+                self.process.signal_group(signal);
+            }
             if self.exits_by(Instant::now() + PATIENCE).await {
                 break;
             }
@@ -232,7 +234,7 @@ impl Child {
         let ended = async {
             while self.exit.is_none() {
                 self.step().await;
-                while self.lines.next().is_some() {}
+                while self.lines.pop().is_some() {}
                 if self.stdout.is_none() && self.exit.is_none() {
                     self.exit = Some(self.process.wait().await);
                 }

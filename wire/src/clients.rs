@@ -127,9 +127,8 @@ impl Clients {
             return refuse(Some(&stream), RefusedRequest::Gone);
         };
         client.seen = now;
-        let resumed = match client.streams.listen(after) {
-            Ok(resumed) => resumed,
-            Err(_) => return refuse(Some(&stream), RefusedRequest::UnknownEvent),
+        let Ok(resumed) = client.streams.listen(after) else {
+            return refuse(Some(&stream), RefusedRequest::UnknownEvent);
         };
         stream.set_id(resumed.stream);
         // One connection carries a stream: a client that comes again has lost the first.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -78,7 +79,7 @@ fn is_listed(host: &str, listed: &[String]) -> bool {
 
 /// The middleware; add it with `axum::middleware::from_fn_with_state`.
 pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.check(request.headers(), request.uri().authority().map(|authority| authority.as_str())) {
+    match guard.check(request.headers(), request.uri().authority().map(Authority::as_str)) {
         Ok(()) => next.run(request).await,
         Err(reason) => Problem::new(StatusCode::FORBIDDEN, reason).into_response(),
     }

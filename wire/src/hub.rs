@@ -122,7 +122,9 @@ impl<C: Connect> Hub<C> {
                 Wake::Started(Err(loss)) => self.failed(&loss),
                 Wake::Departures => {
                     let ended = self.clients.take_departures(self.now());
-                    ended.into_iter().for_each(|session| self.end(session));
+                    for session in ended {
+                        self.end(session);
+                    }
                 }
                 Wake::Deadline => self.deadline(),
                 Wake::Drain => {}
@@ -209,7 +211,9 @@ impl<C: Connect> Hub<C> {
         self.mux.expire(now);
         if let Some(before) = now.checked_sub(self.settings.idle_timeout) {
             let idle = self.clients.idle(before, |session| self.mux.is_busy(session));
-            idle.into_iter().for_each(|session| self.end(session));
+            for session in idle {
+                self.end(session);
+            }
         }
     }
 

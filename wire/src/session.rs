@@ -19,6 +19,8 @@ pub const COMMAND_QUEUE: usize = 256;
 const STREAM_QUEUE: usize = 1024;
 /// The same in bytes; a single message may always wait, however large.
 const STREAM_BYTES: usize = 4 << 20;
+/// Not to be taken for a principal, which is a hash.
+const INTERNAL: &str = "internal";
 
 /// A session's secret name: 128 random bits in hexadecimal.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -53,6 +55,11 @@ impl fmt::Debug for SessionId {
 pub struct Caller(pub Arc<str>);
 
 impl Caller {
+    /// This program itself, which looks at a server as its clients do.
+    pub fn internal() -> Self {
+        Self(INTERNAL.into())
+    }
+
     /// Everybody, where nobody has to say who they are.
     pub fn anonymous() -> Self {
         Self("anonymous".into())
@@ -360,14 +367,9 @@ impl Registry {
         found.filter(|handle| handle.caller == *caller)
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+    /// How many there are, this program's own left out.
+    pub fn count(&self) -> usize {
+        self.lock().values().filter(|handle| *handle.caller.0 != *INTERNAL).count()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, SessionHandle>> {

@@ -4,11 +4,14 @@ use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use super::{Bin, Launch, Program};
+use crate::http::{Response, http};
+use crate::wait::{PATIENCE, eventually};
 
 /// A running gateway. Its state directory lives as long as this does.
 #[derive(Debug)]
@@ -33,11 +36,19 @@ impl Gateway {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_with(config: &str, prepare: impl FnOnce(Launch) -> Launch) -> Result<Self> {
+        Self::start_on("127.0.0.1:0", config, prepare).await
+    }
+
+    /// As [`Self::start_with`], listening on `listen`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on(listen: &str, config: &str, prepare: impl FnOnce(Launch) -> Launch) -> Result<Self> {
         let dir = tempfile::tempdir().context("cannot make a directory for the gateway")?;
         let (config_file, state) = (config_file(dir.path()), state_dir(dir.path()));
         fs::write(&config_file, config).context("cannot write the configuration")?;
         let launch = Launch::new(Bin::Gateway)?
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["serve", "--listen", listen, "--admin", "127.0.0.1:0"])
             .arg("--state-dir")
             .arg(state)
             .arg("--config")
@@ -62,6 +73,52 @@ impl Gateway {
     pub async fn restart(&mut self) -> Result<()> {
         self.program = self.launch.listen().await?;
         Ok(())
+    }
+
+    /// An entry of `mcpServers`: the fixture, with these flags.
+    ///
+    /// # Errors
+    /// When the fixture has not been built.
+    pub fn fixture(flags: &[&str]) -> Result<Value> {
+        Ok(json!({"command": Bin::Fixture.text()?, "args": flags}))
+    }
+
+    /// Deploys these entries of `mcpServers` and waits until each is ready or known not to work.
+    ///
+    /// # Errors
+    /// When no answer comes; a refusal is one.
+    pub async fn deploy(&self, servers: &Value) -> Result<Response> {
+        let body = json!({"mcpServers": servers}).to_string();
+        http("POST", &self.url("/deploy?wait=20s"), &[("content-type", "application/json")], body).await
+    }
+
+    /// What `GET /servers/{name}` says.
+    ///
+    /// # Errors
+    /// When that is no success.
+    pub async fn server(&self, name: &str) -> Result<Value> {
+        http("GET", &self.url(&format!("/servers/{name}")), &[], "").await?.expect(200)?.json()
+    }
+
+    /// Waits until the server's status is `status`, and gives all that is said of the server.
+    ///
+    /// # Errors
+    /// When it does not become so in time.
+    pub async fn wait_status(&self, name: &str, status: &str) -> Result<Value> {
+        let look = async || self.server(name).await.ok().filter(|server| server["status"] == status);
+        eventually(PATIENCE, format!("server {name} to be {status}"), look).await.with_context(|| self.logs())
+    }
+
+    /// Runs `mcp-gateway keys` with these arguments on the state directory, and gives its output.
+    ///
+    /// # Errors
+    /// When it fails; the error shows what it says.
+    pub async fn keys(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(Bin::Gateway.path()?);
+        command.arg("keys").args(args).arg("--state-dir").arg(self.state_dir());
+        let output = command.output().await.context("cannot run mcp-gateway keys")?;
+        ensure!(output.status.success(), "keys {args:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().into())
     }
 
     /// Waits until `/readyz` of its admin port answers 200.

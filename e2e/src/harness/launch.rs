@@ -38,6 +38,13 @@ impl Launch {
         Self { program: program.into(), args: Vec::new(), env: Vec::new(), patience: PATIENCE }
     }
 
+    /// Starts it by another program, which finds this one and its arguments behind its own.
+    pub fn through<A: Into<OsString>>(mut self, program: &str, args: impl IntoIterator<Item = A>) -> Self {
+        let inner = [std::mem::replace(&mut self.program, program.into()).into_os_string()];
+        self.args = args.into_iter().map(Into::into).chain(inner).chain(self.args).collect();
+        self
+    }
+
     /// Adds one argument.
     pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.args.push(arg.into());

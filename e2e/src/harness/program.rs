@@ -66,7 +66,8 @@ impl Program {
         let line = line.await.with_context(|| self.tail())?;
         let origin = line.strip_prefix("listening on ").filter(|origin| origin.starts_with("http://"));
         let origin = origin.with_context(|| format!("the first line on stdout is: {line}\n{}", self.tail()))?;
-        Ok(self.origin.get_or_init(|| origin.trim_end_matches('/').into()))
+        // All addresses are reached through one that is on every machine.
+        Ok(self.origin.get_or_init(|| origin.trim_end_matches('/').replace("//0.0.0.0:", "//127.0.0.1:")))
     }
 
     /// `http://HOST:PORT`; empty before [`Self::listening`].

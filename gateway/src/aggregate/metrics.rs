@@ -15,7 +15,7 @@ struct Sessions(Registry);
 
 impl Collector for Sessions {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let gauge = ConstGauge::new(i64::try_from(self.0.len()).unwrap_or(i64::MAX));
+        let gauge = ConstGauge::new(i64::try_from(self.0.count()).unwrap_or(i64::MAX));
         let help = "Sessions over all servers.";
         gauge.encode(encoder.encode_descriptor("mcp_gateway_aggregate_sessions", help, None, gauge.metric_type())?)
     }

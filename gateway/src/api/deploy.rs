@@ -5,17 +5,17 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
 use mcp::names::ServerName;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use utoipa::{IntoParams, ToSchema};
 use wire::status::Phase;
 
-use super::{Api, ApiError, JsonText};
+use super::{Api, ApiError, JsonText, Params};
 use crate::local::Deployed;
 use crate::routes::Routes;
 use crate::spec::{Accepted, Entry, ServerSpec, Target, is_executable, parse_duration, parse_servers};
@@ -44,6 +44,9 @@ pub struct DeployAnswer {
     results: BTreeMap<String, EntryResult>,
     /// How many of each.
     summary: Summary,
+    /// What was accepted without effect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// What became of one entry.
@@ -58,6 +61,9 @@ pub struct EntryResult {
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What an answer about this entry alone would be.
+    #[serde(skip)]
+    code: StatusCode,
 }
 
 /// What became of an entry, in one word.
@@ -92,13 +98,16 @@ pub struct Summary {
         (status = 400, body = DeployAnswer, description = "Bad JSON, with line and column; or an entry is not accepted: `results` says which and why, and the valid ones are deployed"),
         (status = 401, body = ApiError, description = "No valid key"),
         (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+        (status = 409, body = DeployAnswer, description = "The configuration file defines an entry's server otherwise, and nothing is wrong with the others"),
         (status = 413, body = ApiError, description = "The body is too large"),
         (status = 415, body = ApiError, description = "The body is not declared to be JSON"),
+        (status = 503, body = DeployAnswer, description = "The gateway is stopping"),
+        (status = 507, body = DeployAnswer, description = "The state directory cannot be written"),
     )
 )]
 pub async fn deploy(
     State(api): State<Api>,
-    Query(query): Query<DeployQuery>,
+    Params(query): Params<DeployQuery>,
     JsonText(text): JsonText,
 ) -> Result<Response, ApiError> {
     let bad = |text: String| ApiError::new(StatusCode::BAD_REQUEST, text);
@@ -106,27 +115,28 @@ pub async fn deploy(
     let parsed = parse_servers(&text, api.max_body).map_err(|problem| bad(problem.to_string()))?;
     let end = wait.map(|wait| Instant::now() + wait.min(LONGEST_WAIT));
     let results = join_all(parsed.entries.into_iter().map(|entry| deploy_entry(&api, entry, end))).await;
-    Ok(answer(results).into_response())
+    Ok(answer(results, parsed.warnings).into_response())
 }
 
 async fn deploy_entry(api: &Api, entry: Entry, wait: Option<Instant>) -> EntryResult {
     let Entry { name, outcome, .. } = entry;
-    let failed = |error: String| EntryResult {
+    let failed = |code, error: String| EntryResult {
         name: name.clone(),
         status: EntryStatus::Failed,
         message: error.clone(),
         error: Some(error),
+        code,
     };
     let Accepted { name: server, spec, warnings } = match outcome {
         Ok(accepted) => accepted,
-        Err(error) => return failed(error.to_string()),
+        Err(error) => return failed(StatusCode::BAD_REQUEST, error.to_string()),
     };
     if let Err(error) = check_program(&spec, &api.path) {
-        return failed(error);
+        return failed(StatusCode::BAD_REQUEST, error);
     }
     let deployed = match api.local.deploy(server.clone(), spec).await {
         Ok(deployed) => deployed,
-        Err(refusal) => return failed(refusal.to_string()),
+        Err(refusal) => return failed(refusal.status(), refusal.to_string()),
     };
     let (status, words) = match deployed {
         Deployed::New => (EntryStatus::Deployed, "deployed"),
@@ -134,11 +144,11 @@ async fn deploy_entry(api: &Api, entry: Entry, wait: Option<Instant>) -> EntryRe
         Deployed::Replaced => (EntryStatus::Replaced, "replaced"),
     };
     let state = match wait {
-        Some(end) => wait_for(&api.routes, &server, end).await,
+        Some(end) => wait_for(api, &server, end).await,
         None => state(&api.routes, &server),
     };
-    let notes: String = warnings.iter().map(|warning| format!("; {warning}")).collect();
-    EntryResult { name: name.clone(), status, message: format!("{words}; {state}{notes}"), error: None }
+    let message = [&[words.to_owned(), state], warnings.as_slice()].concat().join("; ");
+    EntryResult { name, status, message, error: None, code: StatusCode::OK }
 }
 
 /// On one machine a missing program is found before anything is changed.
@@ -156,12 +166,12 @@ fn state(routes: &Routes, name: &ServerName) -> String {
 }
 
 /// Waits until the server is ready or does not work, and says how it is.
-async fn wait_for(routes: &Routes, name: &ServerName, end: Instant) -> String {
-    let mut changes = routes.follow();
+async fn wait_for(api: &Api, name: &ServerName, end: Instant) -> String {
+    let mut changes = api.routes.follow();
     let settled = async {
         loop {
             changes.mark_unchanged();
-            match routes.get(name.as_ref()) {
+            match api.routes.get(name.as_ref()) {
                 Some(route) if matches!(route.status.phase, Phase::Starting | Phase::Installing) => {}
                 _ => return,
             }
@@ -170,13 +180,15 @@ async fn wait_for(routes: &Routes, name: &ServerName, end: Instant) -> String {
             }
         }
     };
-    match timeout_at(end, settled).await {
-        Ok(()) => state(routes, name),
-        Err(_) => format!("not ready yet: {}", state(routes, name)),
-    }
+    let not_yet = tokio::select! {
+        () = settled => "",
+        () = sleep_until(end) => "not ready yet: ",
+        () = api.local.stopped() => "not ready yet: ",
+    };
+    format!("{not_yet}{}", state(&api.routes, name))
 }
 
-fn answer(results: Vec<EntryResult>) -> impl IntoResponse {
+fn answer(results: Vec<EntryResult>, warnings: Vec<String>) -> impl IntoResponse {
     let count = |status| results.iter().filter(|result| result.status == status).count();
     let summary = Summary {
         total: results.len(),
@@ -188,13 +200,16 @@ fn answer(results: Vec<EntryResult>) -> impl IntoResponse {
     let errors: Vec<_> =
         results.iter().filter_map(|result| Some(format!("{}: {}", result.name, result.error.as_ref()?))).collect();
     let success = errors.is_empty();
+    let failures = results.iter().filter(|result| result.error.is_some()).map(|result| result.code).min();
     let answer = DeployAnswer {
         status: if success { "success" } else { "error" },
         success,
         error: (!success).then(|| errors.join("; ")),
         results: results.into_iter().map(|result| (result.name.clone(), result)).collect(),
         summary,
+        warnings,
     };
-    let status = if success { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    // What the caller can mend goes before what it cannot.
+    let status = failures.unwrap_or(StatusCode::OK);
     (status, Json(answer))
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
@@ -12,7 +12,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use wire::status::{LastExit, Phase};
 
-use super::{Api, ApiError};
+use super::{Api, ApiError, Params};
 use crate::routes::{Origin, Route};
 use crate::spec::Masked;
 use crate::store::Timestamp;
@@ -143,6 +143,7 @@ pub async fn get_server(State(api): State<Api>, Path(name): Path<String>) -> Res
     (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
     (status = 404, body = ApiError, description = "No such server"),
     (status = 409, body = ApiError, description = "The configuration file defines it"),
+    (status = 503, body = ApiError, description = "The gateway is stopping"),
     (status = 507, body = ApiError, description = "The state directory cannot be written"),
 ))]
 pub async fn delete_server(State(api): State<Api>, Path(name): Path<String>) -> Result<impl IntoResponse, ApiError> {
@@ -164,11 +165,12 @@ pub struct DeleteQuery {
     (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
     (status = 404, body = ApiError, description = "No such server"),
     (status = 409, body = ApiError, description = "The configuration file defines it"),
+    (status = 503, body = ApiError, description = "The gateway is stopping"),
     (status = 507, body = ApiError, description = "The state directory cannot be written"),
 ))]
 pub async fn delete_by_query(
     State(api): State<Api>,
-    Query(query): Query<DeleteQuery>,
+    Params(query): Params<DeleteQuery>,
 ) -> Result<impl IntoResponse, ApiError> {
     let missing = || ApiError::new(StatusCode::BAD_REQUEST, "`name` is missing: DELETE /delete?name=SERVER");
     remove(&api, &query.name.ok_or_else(missing)?).await
@@ -196,6 +198,7 @@ pub struct LogsQuery {
 /// The end of a server's standard error.
 #[utoipa::path(get, path = "/servers/{name}/logs", params(("name" = String, Path, description = "The server's name"), LogsQuery), responses(
     (status = 200, content_type = "text/plain", description = "The lines, oldest first"),
+    (status = 400, body = ApiError, description = "`lines` is no number"),
     (status = 401, body = ApiError, description = "No valid key"),
     (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
     (status = 404, body = ApiError, description = "No such server"),
@@ -204,7 +207,7 @@ pub struct LogsQuery {
 pub async fn logs(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Query(query): Query<LogsQuery>,
+    Params(query): Params<LogsQuery>,
 ) -> Result<Response, ApiError> {
     let table = api.routes.now();
     let route = table.get(&name).ok_or_else(|| ApiError::unknown_server(&name, &table))?;

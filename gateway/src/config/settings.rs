@@ -1,8 +1,9 @@
 //! The gateway's own settings in the file layer.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use http::{Uri, uri::Authority};
+use runtime::listen::ListenAddr;
 
 use crate::spec::{
     fields::{Fault, Fields, boolean, duration, list, text, whole},
@@ -13,9 +14,9 @@ use crate::spec::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `listen`: where clients are served.
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<ListenAddr>,
     /// `admin`: where health and metrics are served.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<ListenAddr>,
     /// `stateDir`: the state directory.
     pub state_dir: Option<PathBuf>,
     /// `allowAnonymous`: serve everybody everything although the address is not loopback.
@@ -34,7 +35,7 @@ pub struct Settings {
     pub drain_timeout: Option<Duration>,
     /// `maxBodyBytes`: largest body of a request, in bytes.
     pub max_body_bytes: Option<u64>,
-    /// `maxStreamsPerPrincipal`: most streams that one principal holds open at a time.
+    /// `maxStreamsPerPrincipal`: most event streams that one principal holds open at a time.
     pub max_streams_per_principal: Option<NonZeroU32>,
 }
 
@@ -55,7 +56,7 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Settings {
     }
 }
 
-fn address(node: &Node) -> Result<SocketAddr, Fault> {
+fn address(node: &Node) -> Result<ListenAddr, Fault> {
     text(node)?.parse().map_err(|_| Fault::new(node, "must be an address and a port such as `127.0.0.1:8080`"))
 }
 

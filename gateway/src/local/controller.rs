@@ -34,6 +34,8 @@ pub struct Controller {
     request_timeout: Duration,
     routes: Routes,
     servers: BTreeMap<ServerName, Server>,
+    /// What was deployed under names that the configuration file has taken; it comes back when that lets go of them.
+    shadowed: BTreeMap<ServerName, Record>,
     tasks: JoinSet<()>,
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     stopping: bool,
@@ -64,9 +66,17 @@ struct Running {
 impl Controller {
     /// A controller for what `store` keeps. It publishes to `routes`.
     pub fn new(store: Store, sidecars: Sidecars, request_timeout: Duration, routes: Routes) -> Self {
-        let (servers, tasks, reports) = (BTreeMap::new(), JoinSet::new(), mpsc::channel(REPORTS));
-        let store = Arc::new(store);
-        Self { store, sidecars, request_timeout, routes, servers, tasks, reports, stopping: false }
+        Self {
+            store: Arc::new(store),
+            sidecars,
+            request_timeout,
+            routes,
+            servers: BTreeMap::new(),
+            shadowed: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            reports: mpsc::channel(REPORTS),
+            stopping: false,
+        }
     }
 
     /// Brings back what was deployed, beside what the configuration file says.
@@ -75,7 +85,10 @@ impl Controller {
         for bad in loaded.quarantined {
             tracing::error!(file = %bad.path.display(), reason = bad.reason, "a stored server is damaged and left alone");
         }
-        for (name, record) in loaded.servers {
+        let taken = |name: &ServerName| configured.contains_key(name);
+        let (shadowed, deployed) = loaded.servers.into_iter().partition(|(name, _)| taken(name));
+        self.shadowed = shadowed;
+        for (name, record) in deployed {
             self.put(&name, record, Origin::Deployed);
         }
         self.configure(configured);
@@ -147,9 +160,17 @@ impl Controller {
             server.origin == Origin::File && !server.deleted && !configured.contains_key(*name)
         };
         let gone: Vec<_> = self.servers.iter().filter(gone).map(|(name, _)| name.clone()).collect();
-        gone.iter().for_each(|name| self.take(name));
+        for name in gone {
+            match self.shadowed.remove(&name) {
+                Some(record) => self.put(&name, record, Origin::Deployed),
+                None => self.take(&name),
+            }
+        }
         for (name, spec) in configured {
             let existing = self.servers.get(&name).filter(|server| !server.deleted);
+            if let Some(deployed) = existing.filter(|server| server.origin == Origin::Deployed) {
+                self.shadowed.insert(name.clone(), deployed.record.clone());
+            }
             if existing.is_some_and(|server| server.origin == Origin::File && server.record.spec == spec) {
                 continue;
             }
@@ -236,7 +257,7 @@ impl Controller {
         if !was_newest || ended.stop.is_cancelled() || self.stopping || server.record.spec.suspend {
             return;
         }
-        let pause = server.restarts.failed(ended.started.into(), std::time::Instant::now().into(), 0.5);
+        let pause = server.restarts.failed(ended.started, std::time::Instant::now(), 0.5);
         tracing::warn!(server = %name, reason, pause_ms = pause.as_millis(), "a sidecar has ended and is started again");
         let message = format!("{reason}; started again in {:.1} s", pause.as_secs_f32());
         server.status = Arc::new(Status { phase: Phase::Failing, message, ..Status::clone(&server.status) });
@@ -245,35 +266,36 @@ impl Controller {
 
     fn publish(&self, name: &ServerName) {
         let event = match self.servers.get(name) {
-            Some(server) if !server.deleted => Event::Apply(Box::new(self.route(name, server))),
+            Some(server) if !server.deleted => Event::Apply(Box::new(server.route(name))),
             _ => Event::Delete(name.clone()),
         };
         self.routes.change(event);
     }
+}
 
-    fn route(&self, name: &ServerName, server: &Server) -> Route {
-        let newest = server.instances.last().map(|it| it.uid);
+impl Server {
+    /// As clients see it.
+    fn route(&self, name: &ServerName) -> Route {
+        let newest = self.instances.last().map(|it| it.uid);
         // New sessions go to the newest that works, else to the newest.
-        let chosen = server.instances.iter().rev().find(|it| it.ready && !it.stop.is_cancelled()).map(|it| it.uid);
+        let chosen = self.instances.iter().rev().find(|it| it.ready && !it.stop.is_cancelled()).map(|it| it.uid);
         let endpoint = |it: &Running| Endpoint {
             instance: it.uid,
             address: it.address.clone(),
             draining: Some(it.uid) != chosen.or(newest),
         };
-        let listening = server.instances.iter().filter(|it| it.listening);
+        let listening = self.instances.iter().filter(|it| it.listening);
         Route {
             name: name.clone(),
-            uid: server.record.uid,
-            created_at: server.record.created_at,
-            spec: Arc::new(server.record.spec.clone()),
-            origin: server.origin,
+            uid: self.record.uid,
+            created_at: self.record.created_at,
+            spec: Arc::new(self.record.spec.clone()),
+            origin: self.origin,
             endpoints: listening.map(endpoint).collect(),
-            status: Arc::clone(&server.status),
+            status: Arc::clone(&self.status),
         }
     }
-}
 
-impl Server {
     fn running(&mut self, uid: Uid, change: impl FnOnce(&mut Running)) {
         if let Some(running) = self.instances.iter_mut().find(|it| it.uid == uid) {
             change(running);
@@ -289,7 +311,9 @@ impl Server {
             return;
         }
         if ready {
-            older.iter().for_each(|it| it.stop.cancel());
+            for it in older {
+                it.stop.cancel();
+            }
         }
         if self.status.message != status.message {
             tracing::info!(server = %name, status = status.message, "server");

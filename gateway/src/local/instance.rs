@@ -13,20 +13,23 @@ use mcp::sse::Decoder;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use wire::spec::Launch;
 use wire::status::{Phase, Status};
 
 use super::LocalSettings;
+use super::leftovers::{Kept, Own};
+use crate::keys::hex;
 use crate::store::Uid;
 
 /// How often a sidecar that was just started is tried.
 const CONNECT_PAUSE: Duration = Duration::from_millis(5);
 /// How long it may take to listen.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// A sidecar that starts holds its turn until its server is up, though not longer than this.
-const TURN: Duration = Duration::from_secs(20);
+/// A sidecar that starts holds its turn until its server is up, though not longer than this: one that hangs, or fetches
+/// a package, keeps no other waiting.
+const TURN: Duration = Duration::from_secs(5);
 /// The largest status; a catalogue of thousands of tools has some megabytes.
 const MAX_STATUS: usize = 64 << 20;
 /// What a sidecar gets beyond the drain timeout before it is killed.
@@ -51,6 +54,7 @@ pub(super) type Report = (Uid, Happening);
 pub struct Sidecars {
     settings: Arc<LocalSettings>,
     turns: Arc<Semaphore>,
+    own: Own,
 }
 
 /// An instance to be run.
@@ -68,13 +72,12 @@ pub(super) struct Instance {
 impl Sidecars {
     /// Starts at most `at_once` at a time; those that are up do not count.
     pub fn new(settings: Arc<LocalSettings>, at_once: usize) -> Self {
-        Self { settings, turns: Arc::new(Semaphore::new(at_once)) }
+        Self { settings, turns: Arc::new(Semaphore::new(at_once)), own: Own::default() }
     }
 
     /// Where an instance listens.
     pub(super) fn socket(&self, uid: Uid) -> PathBuf {
-        let short: String = uid.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        self.settings.sockets.join(short)
+        self.settings.sockets.join(hex(&uid.as_bytes()[..8]))
     }
 
     /// Runs an instance to its end.
@@ -82,38 +85,43 @@ impl Sidecars {
         let Instance { uid, launch, pause, stop, reports } = instance;
         let socket = self.socket(uid);
         let ended = async {
-            tokio::select! {
-                () = stop.cancelled() => return "stopped before it was started".to_owned(),
-                () = tokio::time::sleep(pause) => {}
-            }
-            let turn = Arc::clone(&self.turns).acquire_owned().await;
+            let turn = async {
+                tokio::time::sleep(pause).await;
+                Arc::clone(&self.turns).acquire_owned().await
+            };
+            let Some(turn) = stop.run_until_cancelled(turn).await else {
+                return "stopped before it was started".to_owned();
+            };
             let mut process = match self.start(&launch, &socket).await {
                 Ok(process) => process,
                 Err(error) => return format!("cannot run {}: {error}", self.settings.sidecar.display()),
             };
-            let mut watch = std::pin::pin!(async {
-                let turn = turn;
-                watch(uid, &socket, &reports, turn).await;
+            let (up, is_up) = oneshot::channel();
+            let turn = async {
+                // Whether it is up, or has gone, or takes too long: the next may start.
+                drop(tokio::time::timeout(TURN, is_up).await);
+                drop(turn);
+            };
+            let watch = async {
+                tokio::join!(turn, watch(uid, &socket, &reports, up));
                 // A sidecar that cannot be watched any more is about to end, or is of no use.
                 tokio::time::sleep(CONNECT_LIMIT).await;
-            });
+            };
             tokio::select! {
                 status = process.child.wait() => format!("its sidecar ended by itself ({})", describe(status)),
-                () = &mut watch => process.stop(LAST_MOMENTS).await,
-                () = stop.cancelled() => {
-                    let limit = self.settings.drain_timeout + LAST_MOMENTS;
-                    tokio::select! {
-                        ended = process.stop(limit) => ended,
-                        () = watch => "stopped".to_owned(),
-                    }
-                }
+                () = watch => process.stop(LAST_MOMENTS).await,
+                () = stop.cancelled() => process.stop(self.settings.drain_timeout + LAST_MOMENTS).await,
             }
         }
         .await;
-        // What a killed sidecar left behind was handed to this process.
-        wire::child::sweep_orphans(None);
-        // It may never have been made.
-        drop(std::fs::remove_file(&socket));
+        let own = self.own.clone();
+        let leftovers = move || {
+            own.sweep();
+            // It may never have been made.
+            drop(std::fs::remove_file(&socket));
+        };
+        // It fails when the runtime ends, and all of this with it.
+        drop(tokio::task::spawn_blocking(leftovers).await);
         // The controller may have ended.
         drop(reports.send((uid, Happening::Ended(ended))).await);
     }
@@ -125,12 +133,12 @@ impl Sidecars {
         command.args(["--max-message-bytes", &max_message_bytes.to_string()]);
         command.args(["--drain-timeout", &format!("{}ms", drain_timeout.as_millis())]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0).kill_on_drop(true);
-        let mut child = command.spawn()?;
+        let (mut child, kept) = self.own.spawn(&mut command)?;
         let mut lifeline = child.stdin.take().ok_or_else(|| io::Error::other("it has no standard input"))?;
         let mut line = serde_json::to_vec(launch)?;
         line.push(b'\n');
         lifeline.write_all(&line).await?;
-        Ok(Sidecar { child, lifeline: Some(lifeline) })
+        Ok(Sidecar { child, lifeline: Some(lifeline), _kept: kept })
     }
 }
 
@@ -138,6 +146,7 @@ impl Sidecars {
 struct Sidecar {
     child: Child,
     lifeline: Option<ChildStdin>,
+    _kept: Kept,
 }
 
 impl Sidecar {
@@ -161,13 +170,8 @@ fn describe(status: io::Result<std::process::ExitStatus>) -> String {
     status.map_or_else(|error| error.to_string(), |status| status.to_string())
 }
 
-/// Follows the sidecar's status for as long as it tells it.
-async fn watch(
-    uid: Uid,
-    socket: &Path,
-    reports: &mpsc::Sender<Report>,
-    turn: Result<tokio::sync::OwnedSemaphorePermit, tokio::sync::AcquireError>,
-) {
+/// Follows the sidecar's status for as long as it tells it. Says when its server is `up`, or has failed.
+async fn watch(uid: Uid, socket: &Path, reports: &mpsc::Sender<Report>, up: oneshot::Sender<()>) {
     let Some(stream) = connect(socket).await else { return };
     drop(reports.send((uid, Happening::Listening)).await);
     let Ok((mut requests, connection)) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await else {
@@ -178,16 +182,14 @@ async fn watch(
         let Ok(request) = request else { return };
         let Ok(response) = requests.send_request(request).await else { return };
         let (mut body, mut decoder) = (response.into_body(), Decoder::new(MAX_STATUS));
-        let mut turn = Some((turn, tokio::time::Instant::now() + TURN));
+        let mut up = Some(up);
         while let Some(Ok(frame)) = body.frame().await {
             frame.into_data().into_iter().for_each(|data| decoder.push(data));
             // Only the newest counts.
             let newest = decoder.by_ref().filter_map(Result::ok).last();
             let status = newest.and_then(|event| serde_json::from_slice::<Status>(&event.data).ok());
             let Some(status) = status else { continue };
-            turn = turn.filter(|(_, end)| {
-                matches!(status.phase, Phase::Starting | Phase::Installing) && *end > tokio::time::Instant::now()
-            });
+            up = up.filter(|_| matches!(status.phase, Phase::Starting | Phase::Installing));
             drop(reports.send((uid, Happening::Status(Arc::new(status)))).await);
         }
     };

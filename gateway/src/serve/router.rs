@@ -99,7 +99,9 @@ fn cross_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::mirror_request())
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, session.clone(), version.clone()].into_iter().chain(sent).collect::<Vec<_>>())
+        .allow_headers(
+            [AUTHORIZATION, CONTENT_TYPE, session.clone(), version.clone()].into_iter().chain(sent).collect::<Vec<_>>(),
+        )
         .expose_headers([session, version])
         .max_age(PREFLIGHT_AGE)
 }

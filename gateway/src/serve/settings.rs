@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::args::ServeArgs;
 use crate::config;
+use crate::keys::hex;
 use crate::local::LocalSettings;
 
 /// See the [module](self).
@@ -103,8 +104,7 @@ fn sockets(state_dir: &Path) -> anyhow::Result<PathBuf> {
         inside
     } else {
         let hash = Sha256::digest(state_dir.as_os_str().as_encoded_bytes());
-        let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        std::env::temp_dir().join(format!("mcp-gateway-{name}"))
+        std::env::temp_dir().join(format!("mcp-gateway-{}", hex(&hash[..8])))
     };
     // Whatever is in it belongs to a gateway that has ended: this one holds the lock of the state directory.
     drop(std::fs::remove_dir_all(&directory));

@@ -1,10 +1,7 @@
 //! Which tools of a server its clients may see and call.
 
-use bytes::Bytes;
-use smallvec::smallvec;
-
 use crate::envelope::Message;
-use crate::json::{self, Rope};
+use crate::json::{self, Edit};
 
 /// `tools.allow` and `tools.deny`: names in which `*` stands for any run of characters. A tool passes when it matches
 /// some allowed pattern, or none are given, and no denied one. One rule for lists and for calls.
@@ -31,16 +28,18 @@ impl ToolFilter {
         (self.allow.is_empty() || any(&self.allow)) && !any(&self.deny)
     }
 
-    /// The answer to `tools/list` with only the tools that pass; everything else in it stays as it was.
-    pub fn list(&self, answer: &Message) -> Rope {
-        let tools = answer.at(&["tools"]);
-        let Some((tools, all)) = tools.and_then(|tools| Some((tools, json::elements(tools)?))) else {
-            return answer.clone().into();
-        };
-        let name = |tool: &str| json::lookup(tool, &["name"]).and_then(json::string).map(|name| self.passes(&name));
-        let kept: Vec<&str> = all.into_iter().filter(|tool| name(tool) == Some(true)).collect();
-        json::splice(answer.raw(), smallvec![answer.edit(tools, Bytes::from(format!("[{}]", kept.join(","))))])
+    /// What makes of an answer to `tools/list` one with only the tools that pass; everything else in it stays as it was.
+    pub fn list(&self, answer: &Message) -> Option<Edit> {
+        let passes = |tool: &str| Some(self.passes(&json::lookup(tool, &["name"]).and_then(json::string)?));
+        keep(answer, "tools", |tool| passes(tool) == Some(true))
     }
+}
+
+/// What makes of an answer one with only some elements of the array `list`; everything else in it stays as it was.
+pub(super) fn keep(answer: &Message, list: &str, keep: impl Fn(&str) -> bool) -> Option<Edit> {
+    let list = answer.at(&[list])?;
+    let kept: Vec<_> = json::elements(list)?.into_iter().filter(|element| keep(element)).collect();
+    Some(answer.edit(list, format!("[{}]", kept.join(","))))
 }
 
 /// Whether `name` fits `pattern`, in which `*` stands for any run of characters.
@@ -72,7 +71,7 @@ mod tests {
     fn a_list_loses_only_what_does_not_pass() {
         let result = r#"{"x":1.0,"tools":[{"name":"a","v":[1]},{"title":"none"},{"name":"b"}],"nextCursor":"c"}"#;
         let answer = Message::result(&RequestId::from(1), result);
-        let kept = filter(&[], &["b"]).list(&answer).into_bytes();
+        let kept = answer.with(filter(&[], &["b"]).list(&answer)).into_bytes();
         let expected =
             br#"{"jsonrpc":"2.0","id":1,"result":{"x":1.0,"tools":[{"name":"a","v":[1]}],"nextCursor":"c"}}"#;
         assert_eq!(kept, &expected[..]);

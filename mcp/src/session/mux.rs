@@ -10,29 +10,35 @@
 //! capabilities, because a server's question carries no mark of the session that caused it, and answers every
 //! `initialize` from that.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::calls::{Call, Question};
+use self::link::{Link, Queued};
+use self::pending::Pending;
+use super::SessionKey;
 use super::filter::ToolFilter;
-use super::{Clock, SessionKey};
-use crate::envelope::{Message, RequestId, code};
+use crate::envelope::{RequestId, code};
 use crate::json::Rope;
 use crate::version::Version;
 
+mod calls;
 mod client;
+mod link;
+mod pending;
 mod server;
+mod upkeep;
 
-/// The code SDKs use for a request that got no answer in time.
-pub const REQUEST_TIMEOUT: i32 = -32001;
+pub use self::calls::REQUEST_TIMEOUT;
+
 /// A server that is asked this much at once has stopped answering; more would only take memory.
 const MAX_CALLS: usize = 4096;
-/// What waits for a server that is not connected yet, in bytes.
-const MAX_QUEUED: usize = 32 << 20;
-/// A call may report progress for this many request timeouts, then it ends (lifecycle, "Timeouts": a hard maximum).
-const MAX_EXTENSIONS: u32 = 60;
+/// The same for a client that a server asks.
+const MAX_QUESTIONS: usize = 256;
+/// Tasks whose progress, and whose owners, are remembered: the newest ones.
+const MAX_TASKS: usize = 1024;
 
 /// Whose the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +106,19 @@ pub struct Loss {
     pub data: Option<String>,
 }
 
+/// How much is under way, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Sessions.
+    pub sessions: usize,
+    /// Requests that the server has yet to answer.
+    pub calls: usize,
+    /// Requests of the server that clients have yet to answer.
+    pub questions: usize,
+    /// Messages that wait for a server.
+    pub queued: usize,
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Mux {
@@ -109,82 +128,61 @@ pub struct Mux {
     queue: VecDeque<Queued>,
     queued_bytes: usize,
     next_id: u64,
-    /// Requests sent to the server, by the id it knows them by.
-    calls: HashMap<u64, Call>,
-    /// Requests of the server that a client has yet to answer, by the id the client knows them by.
-    questions: HashMap<u64, Question>,
+    /// By the id the server knows them by.
+    calls: Pending<Call>,
+    /// By the id the client knows them by.
+    questions: Pending<Question>,
     /// Progress tokens that outlive their request, because it became a task (2025-11-25, "Tasks").
-    task_tokens: HashMap<u64, (SessionKey, Bytes)>,
-    deadlines: BinaryHeap<Reverse<(Clock, u64)>>,
+    task_tokens: BTreeMap<u64, (SessionKey, Bytes)>,
     sessions: BTreeMap<SessionKey, Session>,
     next_session: u64,
     handshake: Handshake,
+    callers: Callers,
     out: VecDeque<Out>,
     dropped: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    /// Not connected: what clients send waits.
-    Down,
-    /// Connected; only the handshake is let through yet.
-    Greeting,
-    /// Connected and ready.
-    Up,
-}
-
-#[derive(Debug)]
-struct Queued {
-    session: SessionKey,
-    message: Message,
-}
-
-#[derive(Debug)]
-struct Call {
-    asker: Asker,
-    method: Box<str>,
-    /// The progress token as the client wrote it; on the way to the server it is the call's id.
-    token: Option<Bytes>,
-    deadline: Clock,
-    hard_deadline: Clock,
-}
-
-#[derive(Debug)]
-enum Asker {
-    Client {
-        session: SessionKey,
-        id: RequestId,
-    },
-    /// This side, for the connection's own sake.
-    Greeting,
-    /// This side, putting back what a client had set before the connection broke.
-    Restoring,
-}
-
-#[derive(Debug)]
-struct Question {
-    session: SessionKey,
-    /// The id the server wrote.
-    id: RequestId,
 }
 
 /// What is known of a session.
 #[derive(Debug, Default)]
 struct Session {
     version: Option<Version>,
-    log_level: Option<Bytes>,
-    /// Resources subscribed to, as the raw JSON strings the client wrote.
-    subscriptions: Vec<Bytes>,
+    /// The place of the level it set in [`upkeep::LOG_LEVELS`].
+    log_level: Option<usize>,
+    /// The URIs of the resources it is subscribed to.
+    subscriptions: Vec<Box<str>>,
+    /// The ids of its tasks, oldest first.
+    tasks: VecDeque<Box<str>>,
 }
 
 #[derive(Debug, Default)]
 struct Handshake {
-    /// Exclusive: the `params` of the client's `initialize`, to be replayed.
-    params: Option<Box<str>>,
-    /// Exclusive: whether the server accepted them.
-    accepted: bool,
+    /// Exclusive: the `params` of an `initialize` that the server has yet to answer.
+    proposed: Option<Box<str>>,
+    /// Exclusive: the ones it accepted, to be replayed to its successors.
+    accepted: Option<Box<str>>,
     /// Common: the result every `initialize` is answered from.
     result: Option<Box<str>>,
+    /// Whether this server was told `notifications/initialized`.
+    finished: bool,
+}
+
+/// Whose requests a connection has carried. What a server sends unasked may speak of any of them, whether answered or
+/// not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Callers {
+    Nobody,
+    One(SessionKey),
+    Several,
+}
+
+impl Callers {
+    fn with(self, session: SessionKey) -> Self {
+        match self {
+            Self::Nobody => Self::One(session),
+            Self::One(known) if known == session => self,
+            Self::One(_) | Self::Several => Self::Several,
+        }
+    }
 }
 
 impl Mux {
@@ -196,13 +194,13 @@ impl Mux {
             queue: VecDeque::new(),
             queued_bytes: 0,
             next_id: 0,
-            calls: HashMap::new(),
-            questions: HashMap::new(),
-            task_tokens: HashMap::new(),
-            deadlines: BinaryHeap::new(),
+            calls: Pending::default(),
+            questions: Pending::default(),
+            task_tokens: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_session: 0,
             handshake: Handshake::default(),
+            callers: Callers::Nobody,
             out: VecDeque::new(),
             dropped: 0,
         }
@@ -220,17 +218,14 @@ impl Mux {
     pub fn detach(&mut self, session: SessionKey) {
         let Some(state) = self.sessions.remove(&session) else { return };
         let ended = "the client's session has ended";
-        let mut calls: Vec<u64> = self.calls_of(session).collect();
-        calls.sort_unstable();
-        for id in calls {
-            self.calls.remove(&id);
-            self.cancel_at_server(id, Some(ended));
+        for id in self.calls_of(session).collect::<Vec<_>>() {
+            let Some(call) = self.calls.remove(id) else { continue };
+            self.cancel_at_server(id, &call, ended);
         }
-        let questions: Vec<u64> =
-            self.questions.iter().filter(|(_, q)| q.session == session).map(|(d, _)| *d).collect();
+        let of = |question: &Question| question.session == session;
+        let questions: Vec<_> = self.questions.iter().filter(|(_, q)| of(q)).map(|(id, _)| id).collect();
         for id in questions {
-            let Some(question) = self.questions.remove(&id) else { continue };
-            self.to_server(Message::error(Some(&question.id), code::INTERNAL_ERROR, ended, None));
+            self.take_back(id, ended, Some(code::INTERNAL_ERROR));
         }
         self.task_tokens.retain(|_, (owner, _)| *owner != session);
         self.drop_queued(session);
@@ -251,17 +246,25 @@ impl Mux {
         self.handshake.result.as_deref()
     }
 
-    /// Whether the session waits for something: an answer of the server, or a question's answer of its own.
+    /// Whether the session waits for an answer. What it was asked itself keeps nobody waiting but the server.
     pub fn is_busy(&self, session: SessionKey) -> bool {
-        self.calls_of(session).next().is_some()
-            || self.questions.values().any(|question| question.session == session)
-            || self.queue.iter().any(|queued| queued.session == session)
+        self.calls_of(session).next().is_some() || self.queue.iter().any(|queued| queued.session == session)
     }
 
     /// Whether a server is needed now: something waits for one, or a session stands open that one had accepted.
     pub fn wants_server(&self) -> bool {
-        let settled = self.handshake.accepted || self.config.sharing == Sharing::Common;
+        let settled = self.handshake.accepted.is_some() || self.config.sharing == Sharing::Common;
         !self.queue.is_empty() || (settled && !self.sessions.is_empty())
+    }
+
+    /// How much is under way.
+    pub fn load(&self) -> Load {
+        Load {
+            sessions: self.sessions.len(),
+            calls: self.calls.len(),
+            questions: self.questions.len(),
+            queued: self.queue.len(),
+        }
     }
 
     /// Messages of either side that belonged to nobody.
@@ -274,193 +277,14 @@ impl Mux {
         self.out.pop_front()
     }
 
-    /// When [`Self::expire`] wants to be called.
-    pub fn deadline(&self) -> Option<Clock> {
-        self.deadlines.peek().map(|Reverse((at, _))| *at)
-    }
-
-    /// Ends the calls whose time is up.
-    pub fn expire(&mut self, now: Clock) {
-        while let Some(&Reverse((at, id))) = self.deadlines.peek() {
-            if at > now {
-                return;
-            }
-            self.deadlines.pop();
-            let Some(call) = self.calls.get(&id) else { continue };
-            let extended = if self.waits_for_client(call) { now + self.config.request_timeout } else { call.deadline };
-            if extended > now {
-                self.deadlines.push(Reverse((extended, id)));
-            } else {
-                self.time_out(id);
-            }
-        }
-    }
-
-    fn time_out(&mut self, id: u64) {
-        let Some(call) = self.calls.remove(&id) else { return };
-        let (limit, setting) = self.limit(&call.method);
-        if &*call.method != "initialize" {
-            self.cancel_at_server(id, Some("the request timed out"));
-        }
-        let text = format!(
-            "server `{}` did not answer {} within {} s; a longer `{setting}` gives it more time",
-            self.config.server,
-            call.method,
-            limit.as_secs_f32()
-        );
-        if matches!(call.asker, Asker::Greeting) {
-            return self.out.push_back(Out::Hopeless(Loss { message: text, data: None }));
-        }
-        self.fail(call, REQUEST_TIMEOUT, &text, None);
-    }
-
-    /// How long the server may take, and the setting that says so.
-    fn limit(&self, method: &str) -> (Duration, &'static str) {
-        match method {
-            "initialize" => (self.config.startup_timeout, "startupTimeout"),
-            _ => (self.config.request_timeout, "requestTimeout"),
-        }
-    }
-
-    fn waits_for_client(&self, call: &Call) -> bool {
-        let Asker::Client { session, .. } = call.asker else { return false };
-        self.questions.values().any(|question| question.session == session)
-    }
-
-    /// The server can be written to from now on.
-    pub fn connected(&mut self, now: Clock) {
-        self.link = Link::Greeting;
-        match (self.config.sharing, &self.handshake.params) {
-            (Sharing::Common, _) => {
-                let params = format!(
-                    r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{{"name":"mcp-gateway","version":"{}"}}}}"#,
-                    Version::NEWEST_LEGACY,
-                    env!("CARGO_PKG_VERSION")
-                );
-                self.greet(&params, now);
-            }
-            (Sharing::Exclusive, Some(params)) if self.handshake.accepted => {
-                let params = params.clone();
-                self.greet(&params, now);
-            }
-            (Sharing::Exclusive, _) => self.open(now),
-        }
-    }
-
-    /// The server is gone. Calls it had been given fail, because nobody knows how far it got with them; what still
-    /// waited goes on waiting for the next one, unless this one ended before it had shaken hands: the next may as well.
-    pub fn disconnected(&mut self, loss: &Loss) {
-        let greeting = std::mem::replace(&mut self.link, Link::Down) == Link::Greeting;
-        self.deadlines.clear();
-        let mut calls: Vec<_> = self.calls.drain().collect();
-        calls.sort_unstable_by_key(|(id, _)| *id);
-        for (_, call) in calls {
-            self.fail(call, code::INTERNAL_ERROR, &loss.message, loss.data.as_deref());
-        }
-        let mut questions: Vec<_> = self.questions.drain().collect();
-        questions.sort_unstable_by_key(|(id, _)| *id);
-        for (id, Question { session, .. }) in questions {
-            let params = format!(r#"{{"requestId":{id},"reason":"the server has ended"}}"#);
-            let message = Message::call(None, "notifications/cancelled", Some(&params)).into();
-            self.out.push_back(Out::ToClient { session, relation: Relation::None, message });
-        }
-        self.task_tokens.clear();
-        if greeting {
-            self.refuse_queued(loss);
-        }
-    }
-
-    /// No server will come: what waits for one is answered, and [`Self::wants_server`] is false until more arrives.
-    pub fn unavailable(&mut self, loss: &Loss) {
-        self.disconnected(loss);
-        self.refuse_queued(loss);
-    }
-
-    fn refuse_queued(&mut self, loss: &Loss) {
-        self.queued_bytes = 0;
-        for Queued { session, message } in std::mem::take(&mut self.queue) {
-            self.refuse(session, &message, code::INTERNAL_ERROR, &loss.message, loss.data.as_deref());
-        }
-    }
-
-    /// Lets through what waited.
-    fn open(&mut self, now: Clock) {
-        self.link = Link::Up;
-        self.queued_bytes = 0;
-        for Queued { session, message } in std::mem::take(&mut self.queue) {
-            self.forward(session, message, now);
-        }
-    }
-
-    fn calls_of(&self, session: SessionKey) -> impl Iterator<Item = u64> {
-        let of = move |call: &Call| matches!(call.asker, Asker::Client { session: s, .. } if s == session);
-        self.calls.iter().filter(move |(_, call)| of(call)).map(|(id, _)| *id)
-    }
-
-    /// The call of `session` that is under way, when there is exactly one.
-    fn only_call_of(&self, session: SessionKey) -> Option<RequestId> {
-        let mut calls = self.calls_of(session);
-        let (Some(only), None) = (calls.next(), calls.next()) else { return None };
-        match &self.calls[&only].asker {
-            Asker::Client { id, .. } => Some(id.clone()),
-            Asker::Greeting | Asker::Restoring => None,
-        }
-    }
-
-    /// Answers a call with an error.
-    fn fail(&mut self, call: Call, code: i32, text: &str, data: Option<&str>) {
-        let Asker::Client { session, id } = call.asker else { return };
-        let message = Message::error(Some(&id), code, text, data).into();
-        self.out.push_back(Out::ToClient { session, relation: Relation::Answer(id), message });
-    }
-
-    /// Answers a request that was not given to the server; anything else is dropped.
-    fn refuse(&mut self, session: SessionKey, message: &Message, code: i32, text: &str, data: Option<&str>) {
-        match message.id().filter(|_| !message.is_response()) {
-            Some(id) => {
-                let message = Message::error(Some(&id), code, text, data).into();
-                self.out.push_back(Out::ToClient { session, relation: Relation::Answer(id), message });
-            }
-            None => self.dropped += 1,
-        }
-    }
-
-    fn drop_queued(&mut self, session: SessionKey) {
-        self.queue.retain(|queued| queued.session != session);
-        self.queued_bytes = self.queue.iter().map(|queued| queued.message.raw().len()).sum();
-    }
-
-    fn cancel_at_server(&mut self, id: u64, reason: Option<&str>) {
-        let reason = reason.map(|text| format!(r#","reason":{}"#, crate::json::quote(text))).unwrap_or_default();
-        let params = format!(r#"{{"requestId":{id}{reason}}}"#);
-        self.to_server(Message::call(None, "notifications/cancelled", Some(&params)));
-    }
-
-    fn to_server(&mut self, message: impl Into<Rope>) {
+    fn tell_server(&mut self, message: impl Into<Rope>) {
         if self.link != Link::Down {
             self.out.push_back(Out::ToServer(message.into()));
         }
     }
 
-    /// Makes a call of the next id. The caller sends it.
-    fn call(&mut self, asker: Asker, method: &str, token: Option<Bytes>, now: Clock) -> u64 {
-        self.next_id += 1;
-        let deadline = now + self.limit(method).0;
-        let hard_deadline = now + self.config.request_timeout * MAX_EXTENSIONS;
-        self.deadlines.push(Reverse((deadline, self.next_id)));
-        let call = Call { asker, method: method.into(), token, deadline, hard_deadline };
-        self.calls.insert(self.next_id, call);
-        self.next_id
-    }
-
-    /// Makes a request of this side's own and sends it.
-    fn ask(&mut self, asker: Asker, method: &str, params: &str, now: Clock) {
-        let id = self.call(asker, method, None, now);
-        self.to_server(Message::call(Some(&id.into()), method, Some(params)));
-    }
-
-    fn greet(&mut self, params: &str, now: Clock) {
-        self.ask(Asker::Greeting, "initialize", params, now);
+    fn deliver(&mut self, session: SessionKey, relation: Relation, message: impl Into<Rope>) {
+        self.out.push_back(Out::ToClient { session, relation, message: message.into() });
     }
 }
 

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes;
+
 use super::mux::Relation;
 use crate::envelope::RequestId;
 use crate::json::Rope;
@@ -18,6 +20,8 @@ use crate::json::Rope;
 const KEPT_BYTES: usize = 1 << 20;
 /// The same as a number of events.
 const KEPT_EVENTS: usize = 256;
+/// Messages up to this many bytes are copied to be kept: they may be slices of buffers that are much larger.
+const COPIED: usize = 16 << 10;
 
 /// The transport a session was opened with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub enum Transport {
 
 /// One stream of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(u32);
+pub struct StreamId(u64);
 
 impl StreamId {
     /// The stream opened by GET.
@@ -43,7 +47,7 @@ pub struct EventId {
     /// The stream.
     pub stream: StreamId,
     /// The number.
-    pub number: u32,
+    pub number: u64,
 }
 
 impl fmt::Display for EventId {
@@ -52,9 +56,9 @@ impl fmt::Display for EventId {
     }
 }
 
-/// The text is no event id of ours.
+/// The text is no event id of ours, or what came after that event is not kept any more.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no event of this session has that id; open the stream without Last-Event-ID")]
+#[error("the stream cannot be resumed after that event; open one without Last-Event-ID")]
 pub struct UnknownEvent;
 
 impl FromStr for EventId {
@@ -100,7 +104,7 @@ pub struct Resumed {
 #[derive(Debug)]
 pub struct Streams {
     transport: Transport,
-    next: u32,
+    next: u64,
     /// The stream each unanswered request is answered on.
     asked: HashMap<RequestId, StreamId>,
     /// Streams that have not ended; the common one always is among them.
@@ -114,7 +118,7 @@ struct Open {
     /// Answers it still has to carry.
     unanswered: usize,
     /// The number of its last event.
-    sent: u32,
+    sent: u64,
     /// Whether a connection carries it at the moment.
     live: bool,
 }
@@ -138,18 +142,19 @@ impl Streams {
         self.transport
     }
 
-    /// Requests arrived in one POST: names the stream they will be answered on. Nothing is changed on error.
+    /// Requests, one at least, arrived in one POST: names the stream they will be answered on. Nothing is changed on
+    /// error.
     pub fn posted(&mut self, requests: &[RequestId]) -> Result<StreamId, IdInUse> {
         let repeated = |(at, id): (usize, &RequestId)| self.asked.contains_key(id) || requests[..at].contains(id);
         if let Some(at) = requests.iter().enumerate().position(repeated) {
             return Err(IdInUse(requests[at].clone()));
         }
         let stream = match self.transport {
-            Transport::Sse => StreamId::COMMON,
-            Transport::Streamable => {
+            Transport::Streamable if !requests.is_empty() => {
                 self.next += 1;
                 StreamId(self.next)
             }
+            Transport::Sse | Transport::Streamable => StreamId::COMMON,
         };
         let open = self.open.entry(stream).or_default();
         open.unanswered += requests.len();
@@ -162,6 +167,11 @@ impl Streams {
         if let Some(open) = self.open.get_mut(&stream) {
             open.live = live;
         }
+    }
+
+    /// Requests that have not been answered.
+    pub fn unanswered(&self) -> usize {
+        self.asked.len()
     }
 
     /// Whether any stream is carried by a connection.
@@ -199,11 +209,15 @@ impl Streams {
 
     /// Keeps a delivery, so that it can be sent (again) when the stream is resumed. `sent` tells whether a connection
     /// took it.
-    pub fn keep(&mut self, delivery: Delivery, sent: bool) {
-        if self.transport == Transport::Sse || delivery.message.len() > KEPT_BYTES {
+    pub fn keep(&mut self, mut delivery: Delivery, sent: bool) {
+        let bytes = delivery.message.len();
+        if self.transport == Transport::Sse || bytes > KEPT_BYTES {
             return;
         }
-        self.kept_bytes += delivery.message.len();
+        if bytes <= COPIED {
+            delivery.message = Bytes::from(delivery.message.chunks().concat()).into();
+        }
+        self.kept_bytes += bytes;
         self.kept.push_back(Kept { delivery, sent });
         while self.kept_bytes > KEPT_BYTES || self.kept.len() > KEPT_EVENTS {
             let Some(oldest) = self.kept.pop_front() else { return };
@@ -211,24 +225,25 @@ impl Streams {
         }
     }
 
-    /// The client opens a stream by GET: the common one, or after a broken connection the one of `after`.
+    /// The client opens a stream by GET: the common one, or after a broken connection the one of `after`. A stream
+    /// that has ended is resumed only if its end is among what is still known, so that nobody waits in vain for it.
     pub fn listen(&mut self, after: Option<EventId>) -> Result<Resumed, UnknownEvent> {
         let stream = after.map_or(StreamId::COMMON, |event| event.stream);
-        if stream.0 > self.next {
+        let finished = !self.open.contains_key(&stream);
+        let mut end_known = !finished;
+        let mut missed = Vec::new();
+        for kept in self.kept.iter_mut().filter(|kept| kept.delivery.event.stream == stream) {
+            end_known |= kept.delivery.last;
+            if after.map_or(!kept.sent, |after| kept.delivery.event.number > after.number) {
+                kept.sent = true;
+                missed.push(kept.delivery.clone());
+            }
+        }
+        if !end_known {
             return Err(UnknownEvent);
         }
-        let missed = |kept: &&mut Kept| match after {
-            Some(after) => kept.delivery.event.stream == stream && kept.delivery.event.number > after.number,
-            None => kept.delivery.event.stream == stream && !kept.sent,
-        };
-        let mut deliveries = Vec::new();
-        for kept in self.kept.iter_mut().filter(missed) {
-            kept.sent = true;
-            deliveries.push(kept.delivery.clone());
-        }
-        let finished = !self.open.contains_key(&stream);
         self.set_live(stream, true);
-        Ok(Resumed { stream, missed: deliveries, finished })
+        Ok(Resumed { stream, missed, finished })
     }
 }
 

@@ -56,14 +56,14 @@ impl Lines {
         self.searched = 0;
         if !std::mem::take(&mut self.skipping) {
             let before = self.events.len();
-            self.line(line);
+            self.line(&line);
             let unreadable = |event: &&mut Event| matches!(event, Event::Unreadable { .. });
             self.events.iter_mut().skip(before).filter(unreadable).for_each(|event| *event = Event::Junk);
         }
     }
 
     /// The next event.
-    pub fn next(&mut self) -> Option<Event> {
+    pub fn pop(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
@@ -73,7 +73,7 @@ impl Lines {
             line.truncate(line.len() - 1);
             self.searched = 0;
             if !std::mem::take(&mut self.skipping) {
-                self.line(line.freeze());
+                self.line(&line.freeze());
             }
         }
         self.searched = self.buffer.len();
@@ -99,7 +99,7 @@ impl Lines {
         self.searched = 0;
     }
 
-    fn line(&mut self, line: Bytes) {
+    fn line(&mut self, line: &Bytes) {
         let line = line.strip_prefix(b"\xef\xbb\xbf").map_or_else(|| line.clone(), |rest| line.slice_ref(rest));
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
@@ -127,7 +127,9 @@ impl Lines {
         let parse = |value: &RawValue| envelope::parse(line.slice_ref(value.get().as_bytes()), self.max_line).ok();
         let all: Option<Vec<Incoming>> = values.map(|value| parse(value.ok()?)).collect();
         let Some(all) = all else { return false };
-        all.into_iter().for_each(|incoming| self.messages(incoming));
+        for incoming in all {
+            self.messages(incoming);
+        }
         true
     }
 }
@@ -159,7 +161,7 @@ fn read_all(output: &[u8], step: usize, max_line: usize) -> Vec<Event> {
             .unwrap();
     }
     lines.end();
-    std::iter::from_fn(|| lines.next()).collect()
+    std::iter::from_fn(|| lines.pop()).collect()
 }
 
 #[cfg(test)]

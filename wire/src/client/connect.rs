@@ -86,9 +86,7 @@ impl Inner {
 }
 
 /// Reads the certificate authorities, which takes a while, where it holds nobody up.
-async fn with_tls(
-    tcp: HttpConnector<Resolver>,
-) -> Result<HttpsConnector<HttpConnector<Resolver>>, ConnectError> {
+async fn with_tls(tcp: HttpConnector<Resolver>) -> Result<HttpsConnector<HttpConnector<Resolver>>, ConnectError> {
     let build = || {
         let builder = HttpsConnectorBuilder::new().try_with_platform_verifier().map_err(io::Error::other)?;
         Ok(builder.https_only().enable_http1().wrap_connector(tcp))

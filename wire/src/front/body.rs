@@ -108,3 +108,39 @@ impl Stream for EventBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+    use mcp::session::SessionKey;
+    use mcp::session::mux::Relation;
+    use mcp::session::streams::{EventId, StreamId};
+
+    use super::*;
+    use crate::session::stream;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_says_now_and_then_that_it_is_there_and_a_busy_one_does_not() {
+        let (tx, rx) = stream(&std::sync::Arc::default(), SessionKey(1));
+        let mut body = EventBody::new(rx, false);
+        let began = Instant::now();
+        for beat in 1..4 {
+            assert_eq!(body.next().await.unwrap().unwrap(), COMMENT_KEEPALIVE);
+            assert_eq!(began.elapsed().as_secs(), beat * KEEP_ALIVE.as_secs());
+        }
+        tokio::time::sleep(KEEP_ALIVE / 2).await;
+        let event = EventId { stream: StreamId::COMMON, number: 1 };
+        let message = Bytes::from_static(b"{}").into();
+        let delivery = Delivery { event, relation: Relation::None, message, last: false };
+        tx.offer(Frame::Message(Box::new(delivery))).unwrap();
+        let spoken = Instant::now();
+        let mut chunks = Vec::new();
+        while !chunks.ends_with(COMMENT_KEEPALIVE) {
+            chunks.extend(body.next().await.unwrap().unwrap());
+        }
+        assert!(chunks.starts_with(b"event: message\ndata: {}\n\n"), "{}", String::from_utf8_lossy(&chunks));
+        assert_eq!(spoken.elapsed().as_secs(), KEEP_ALIVE.as_secs());
+        drop(tx);
+        assert!(body.next().await.is_none());
+    }
+}

@@ -98,4 +98,3 @@ async fn initialize(site: &Arc<Site>) -> Result<(), Failure> {
 fn is_answer(body: Bytes, max: usize) -> bool {
     messages(body, max, None).is_ok_and(|mut messages| messages.any(|message| message.is_response()))
 }
-

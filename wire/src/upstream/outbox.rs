@@ -118,7 +118,8 @@ impl Outgoing {
             (Some("initialize"), Some(_)) => Kind::Initialize,
             (Some("notifications/initialized"), None) => Kind::Initialized,
             (Some("notifications/cancelled"), None) => {
-                cancelled = object.get("params").and_then(|params| json::lookup(params, &["requestId"])).and_then(id_of);
+                cancelled =
+                    object.get("params").and_then(|params| json::lookup(params, &["requestId"])).and_then(id_of);
                 Kind::Aside
             }
             (Some("notifications/progress"), None) | (None, _) => Kind::Aside,

@@ -83,12 +83,7 @@ impl StreamableLink {
         }
     }
 
-    fn run(
-        &self,
-        kind: Kind,
-        id: Option<RequestId>,
-        work: impl Future<Output = Done> + Send + 'static,
-    ) -> AbortHandle {
+    fn run(&self, kind: Kind, id: Option<RequestId>, work: impl Future<Output = Done> + Send + 'static) -> AbortHandle {
         let (handle, registration) = AbortHandle::new_pair();
         let ended = async move { Ended { kind, id, done: work.await } };
         self.running.push(Abortable::new(Box::pin(ended), registration));
@@ -130,7 +125,9 @@ impl Link for StreamableLink {
     fn send(&mut self, message: Rope) {
         match self.outbox.push(message) {
             Ok(cancelled) => self.release(cancelled.as_ref()),
-            Err(Full) => self.lost = Some(self.session.site.failure(None, "it does not take what is sent to it").into()),
+            Err(Full) => {
+                self.lost = Some(self.session.site.failure(None, "it does not take what is sent to it").into())
+            }
         }
     }
 

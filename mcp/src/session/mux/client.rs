@@ -1,54 +1,42 @@
 //! What clients send.
 
-use bytes::Bytes;
-
-use super::{Asker, Link, MAX_CALLS, MAX_QUEUED, Mux, Out, Question, Queued, Relation, Sharing};
+use super::calls::Asker;
+use super::link::Link;
+use super::{MAX_CALLS, Mux, Relation, Sharing};
 use crate::envelope::{Kind, Message, RequestId, code};
-use crate::json;
+use crate::json::{self, Edit, Rope};
 use crate::session::{Clock, SessionKey};
 use crate::version::Version;
 
-/// The levels of `logging/setLevel`, the most talkative first.
-pub(super) const LOG_LEVELS: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+/// What becomes of a client's request.
+pub(super) enum Verdict {
+    Forward(Option<Edit>),
+    /// With this raw result, from here.
+    Answer(String),
+    Refuse(i32, String),
+}
 
 impl Mux {
     /// A message of `session`. Its ids must not be in use already ([`super::super::streams::Streams`] sees to it).
     pub fn from_client(&mut self, session: SessionKey, message: Message, now: Clock) {
         if !self.sessions.contains_key(&session) {
             self.dropped += 1;
-        } else if message.method() == "ping" && message.kind() == Kind::Request {
-            self.answer(session, &message, "{}");
-        } else if self.link == Link::Up {
-            self.forward(session, message, now);
-        } else {
-            self.wait(session, message);
+            return;
         }
-    }
-
-    /// Keeps a message until the server can be written to.
-    fn wait(&mut self, session: SessionKey, message: Message) {
-        if let Some(id) = cancelled_id(&message)
-            && let Some(at) =
-                self.queue.iter().position(|q| q.session == session && q.message.id().as_ref() == Some(&id))
-        {
-            self.queue.remove(at);
-            return self.abandon(session, id);
+        match message.kind() {
+            Kind::Result | Kind::Error => self.forward_answer(session, &message, now),
+            Kind::Request if message.method() == "ping" => self.answer(session, &message, "{}"),
+            Kind::Notification if message.method() == "notifications/cancelled" => self.cancel(session, &message),
+            Kind::Request | Kind::Notification if self.link == Link::Up => self.forward(session, message, now),
+            Kind::Request | Kind::Notification => self.wait(session, message),
         }
-        if self.queued_bytes + message.raw().len() > MAX_QUEUED {
-            let text = format!("server `{}` is not up, and too much waits for it already", self.config.server);
-            return self.refuse(session, &message, code::INTERNAL_ERROR, &text, None);
-        }
-        self.queued_bytes += message.raw().len();
-        self.queue.push_back(Queued { session, message });
     }
 
     /// Gives a message to the server that is up.
     pub(super) fn forward(&mut self, session: SessionKey, message: Message, now: Clock) {
         match message.kind() {
             Kind::Request => self.forward_request(session, &message, now),
-            Kind::Notification => self.forward_notification(session, message),
-            Kind::Result | Kind::Error => self.forward_answer(session, &message),
+            _ => self.forward_notification(message),
         }
     }
 
@@ -58,215 +46,145 @@ impl Mux {
             let text = format!("server `{}` has {MAX_CALLS} requests to answer already; try later", self.config.server);
             return self.refuse(session, message, code::INTERNAL_ERROR, &text, None);
         }
-        if let Some(edit) = match self.before_request(session, message) {
-            Verdict::Forward => Some(None),
-            Verdict::Edit(edit) => Some(Some(edit)),
-            Verdict::Done => None,
-        } {
-            let token = progress_token(message);
-            let raw_token = token.map(|token| message.raw().slice_ref(token.as_bytes()));
-            let call = self.call(Asker::Client { session, id }, message.method(), raw_token, now);
-            let own = RequestId::from(call);
-            let token_edit = token.map(|token| message.edit(token, own.raw().clone()));
-            self.to_server(message.with_id(&own, edit.into_iter().chain(token_edit)));
-        }
+        let token = match progress_token(message) {
+            Ok(token) => token,
+            Err(error) => {
+                let text = format!("the progress token cannot be read: {error}");
+                return self.refuse(session, message, code::INVALID_PARAMS, &text, None);
+            }
+        };
+        let edit = match self.before_request(session, message) {
+            Verdict::Forward(edit) => edit,
+            Verdict::Answer(result) => return self.answer(session, message, &result),
+            Verdict::Refuse(code, text) => return self.refuse(session, message, code, &text, None),
+        };
+        let kept = token.map(|token| message.part(token).into_bytes());
+        let as_task = may_name(message, "task") && message.at(&["task"]).is_some();
+        let own = self.call(Asker::Client { session, id }, message.method(), kept, as_task, now);
+        self.callers = self.callers.with(session);
+        let own = RequestId::from(own);
+        let token = token.map(|token| message.edit(token, own.raw().clone()));
+        self.tell_server(message.with_id(&own, edit.into_iter().chain(token)));
     }
 
     /// What has to happen with a request before, or instead of, its way to the server.
     fn before_request(&mut self, session: SessionKey, message: &Message) -> Verdict {
         match (message.method(), self.config.sharing) {
             ("initialize", Sharing::Exclusive) => {
-                self.handshake.params = message.body().map(Into::into);
-                Verdict::Forward
+                self.handshake.proposed = message.body().map(Into::into);
+                Verdict::Forward(None)
             }
             ("initialize", Sharing::Common) => self.answer_initialize(session, message),
-            ("tools/call", _) => self.check_tool(session, message),
+            ("tools/call", _) => self.check_tool(message),
+            ("tasks/get" | "tasks/result" | "tasks/cancel", Sharing::Common) => self.check_task(session, message),
             ("logging/setLevel", _) => self.set_log_level(session, message),
             ("resources/subscribe", _) => self.subscribe(session, message),
             ("resources/unsubscribe", _) => self.unsubscribe(session, message),
-            _ => Verdict::Forward,
+            _ => Verdict::Forward(None),
         }
     }
 
     fn answer_initialize(&mut self, session: SessionKey, message: &Message) -> Verdict {
         let version = Version::negotiate(&message.str_at(&["protocolVersion"]).unwrap_or_default());
-        let result = self.handshake.result.clone().unwrap_or_else(|| "{}".into());
-        let raw = Bytes::from(result.into_string());
-        let text = std::str::from_utf8(&raw).unwrap_or("{}");
-        let edits = json::lookup(text, &["protocolVersion"])
-            .map(|old| json::Edit { range: json::span(text, old), with: json::quote(version.as_str()).into() });
-        let result = json::splice(&raw, edits.into_iter().collect()).into_bytes();
         if let Some(state) = self.sessions.get_mut(&session) {
             state.version = Some(version);
         }
-        self.answer(session, message, std::str::from_utf8(&result).unwrap_or("{}"));
-        Verdict::Done
+        let mut result = self.handshake.result.as_deref().unwrap_or("{}").to_owned();
+        if let Some(range) = json::lookup(&result, &["protocolVersion"]).map(|old| json::span(&result, old)) {
+            result.replace_range(range, &json::quote(version.as_str()));
+        }
+        Verdict::Answer(result)
     }
 
-    fn check_tool(&mut self, session: SessionKey, message: &Message) -> Verdict {
-        if self.config.tools.is_open() {
-            return Verdict::Forward;
-        }
+    /// A name that cannot be read, or is given twice, may be another one to the server.
+    fn check_tool(&self, message: &Message) -> Verdict {
+        let tools = &self.config.tools;
         match message.str_at(&["name"]) {
-            Some(name) if !self.config.tools.passes(&name) => {
-                let text = format!("Unknown tool: {name}");
-                self.refuse(session, message, code::INVALID_PARAMS, &text, None);
-                Verdict::Done
-            }
-            _ => Verdict::Forward,
+            _ if tools.is_open() => Verdict::Forward(None),
+            Some(name) if tools.passes(&name) => Verdict::Forward(None),
+            name => Verdict::Refuse(code::INVALID_PARAMS, format!("Unknown tool: {}", name.unwrap_or_default())),
         }
     }
 
-    /// A shared server logs at the most talkative level any session asked for; each session is given its own.
-    fn set_log_level(&mut self, session: SessionKey, message: &Message) -> Verdict {
-        let Some(level) = message.at(&["level"]) else { return Verdict::Forward };
-        if let Some(state) = self.sessions.get_mut(&session) {
-            state.log_level = Some(message.raw().slice_ref(level.as_bytes()));
+    /// A task of a shared server is its owner's alone.
+    fn check_task(&self, session: SessionKey, message: &Message) -> Verdict {
+        let id = message.str_at(&["taskId"]);
+        if id.is_some_and(|id| self.owns_task(session, &id)) {
+            return Verdict::Forward(None);
         }
-        if self.config.sharing == Sharing::Exclusive {
-            return Verdict::Forward;
-        }
-        let levels = self.sessions.values().filter_map(|state| rank(state.log_level.as_ref()?));
-        let wanted = levels.min().and_then(|rank| LOG_LEVELS.get(rank));
-        wanted.map_or(Verdict::Forward, |wanted| Verdict::Edit(message.edit(level, json::quote(wanted))))
+        Verdict::Refuse(code::INVALID_PARAMS, "no task of this session has that `taskId`".to_owned())
     }
 
-    fn subscribe(&mut self, session: SessionKey, message: &Message) -> Verdict {
-        if let (Some(uri), Some(state)) = (message.at(&["uri"]), self.sessions.get_mut(&session))
-            && !state.subscriptions.iter().any(|known| known == uri.as_bytes())
-        {
-            state.subscriptions.push(message.raw().slice_ref(uri.as_bytes()));
-        }
-        Verdict::Forward
+    pub(super) fn owns_task(&self, session: SessionKey, id: &str) -> bool {
+        self.sessions.get(&session).is_some_and(|state| state.tasks.iter().any(|known| **known == *id))
     }
 
-    fn unsubscribe(&mut self, session: SessionKey, message: &Message) -> Verdict {
-        let Some(uri) = message.at(&["uri"]) else { return Verdict::Forward };
-        if let Some(state) = self.sessions.get_mut(&session) {
-            state.subscriptions.retain(|known| known != uri.as_bytes());
-        }
-        if !self.is_subscribed(uri.as_bytes()) {
-            return Verdict::Forward;
-        }
-        self.answer(session, message, "{}");
-        Verdict::Done
-    }
-
-    /// Whether any session is subscribed to the resource.
-    pub(super) fn is_subscribed(&self, uri: &[u8]) -> bool {
-        self.sessions.values().any(|state| state.subscriptions.iter().any(|known| known == uri))
-    }
-
-    /// Unsubscribes at the server when no session is left that wants the resource.
-    pub(super) fn release(&mut self, uri: &Bytes) {
-        if self.link == Link::Up && !self.is_subscribed(uri) {
-            let params = format!(r#"{{"uri":{}}}"#, String::from_utf8_lossy(uri));
-            self.next_id += 1;
-            let id = RequestId::from(self.next_id);
-            // The answer is of no interest, and is dropped like any that nobody waits for.
-            self.to_server(Message::call(Some(&id), "resources/unsubscribe", Some(&params)));
-        }
-    }
-
-    fn forward_notification(&mut self, session: SessionKey, message: Message) {
-        if let Some(id) = cancelled_id(&message) {
-            return self.forward_cancel(session, &id, &message);
-        }
+    fn forward_notification(&mut self, message: Message) {
         // A shared server shook hands with this side, which has neither roots nor progress to report.
-        if self.config.sharing == Sharing::Exclusive {
-            self.to_server(message);
+        if self.config.sharing == Sharing::Common {
+            return;
         }
+        if message.method() == "notifications/initialized" && std::mem::replace(&mut self.handshake.finished, true) {
+            self.dropped += 1;
+            return;
+        }
+        self.tell_server(message);
     }
 
-    fn forward_cancel(&mut self, session: SessionKey, id: &RequestId, message: &Message) {
-        let of = |asker: &Asker| matches!(asker, Asker::Client { session: s, id: i } if *s == session && i == id);
-        let found = self.calls.iter().find(|(_, call)| of(&call.asker)).map(|(own, call)| (*own, &*call.method));
-        match found {
+    /// Takes back a request, wherever it is. `initialize` is never cancelled (lifecycle, "Cancellation").
+    fn cancel(&mut self, session: SessionKey, message: &Message) {
+        let named = message.at(&["requestId"]);
+        let named = named.and_then(|raw| Some((raw, RequestId::from_raw(message.part(raw).into_bytes())?)));
+        let Some((raw, id)) = named else { return self.dropped += 1 };
+        if self.unqueue(session, &id) {
+            return self.abandon(session, id);
+        }
+        let of = |asker: &Asker| matches!(asker, Asker::Client { session: s, id: i } if *s == session && *i == id);
+        let found = self.calls.iter().find(|(_, call)| of(&call.asker));
+        match found.map(|(own, call)| (own, &*call.method)) {
             Some((_, "initialize")) | None => self.dropped += 1,
             Some((own, _)) => {
-                self.calls.remove(&own);
-                let raw = message.at(&["requestId"]).map(|raw| message.edit(raw, own.to_string()));
-                self.to_server(message.with(raw));
-                self.abandon(session, id.clone());
+                self.calls.remove(own);
+                self.tell_server(message.with([message.edit(raw, own.to_string())]));
+                self.abandon(session, id);
             }
         }
     }
 
     fn abandon(&mut self, session: SessionKey, id: RequestId) {
-        let message = json::Rope::default();
-        self.out.push_back(Out::ToClient { session, relation: Relation::Abandoned(id), message });
+        self.deliver(session, Relation::Abandoned(id), Rope::default());
     }
 
-    fn forward_answer(&mut self, session: SessionKey, message: &Message) {
+    /// The answer to a question, which takes the question's place: the calls it may belong to go on now.
+    fn forward_answer(&mut self, session: SessionKey, message: &Message, now: Clock) {
         let id = message.id().and_then(|id| id.as_u64());
-        match id.and_then(|id| Some((id, self.questions.get(&id)?))) {
-            Some((id, question)) if question.session == session => {
-                let answer = message.with_id(&question.id, None);
-                self.questions.remove(&id);
-                self.to_server(answer);
-            }
-            _ => self.dropped += 1,
+        let asked = id.filter(|id| self.questions.get(*id).is_some_and(|question| question.session == session));
+        let Some(question) = asked.and_then(|id| self.questions.remove(id)) else { return self.dropped += 1 };
+        self.tell_server(message.with_id(&question.id, None));
+        for call in self.calls_of(session).collect::<Vec<_>>() {
+            self.renew(call, now);
         }
     }
 
     /// Answers a client's request from here.
     fn answer(&mut self, session: SessionKey, request: &Message, result: &str) {
         let Some(id) = request.id() else { return };
-        let message = Message::result(&id, result).into();
-        self.out.push_back(Out::ToClient { session, relation: Relation::Answer(id), message });
-    }
-
-    /// Hands a request of the server to a session.
-    pub(super) fn question(&mut self, session: SessionKey, message: &Message) {
-        let Some(id) = message.id() else { return };
-        self.next_id += 1;
-        let own = self.next_id;
-        self.questions.insert(own, Question { session, id });
-        let relation = self.only_call_of(session).map_or(Relation::None, Relation::During);
-        self.out.push_back(Out::ToClient { session, relation, message: message.with_id(&own.into(), None) });
+        let message = Message::result(&id, result);
+        self.deliver(session, Relation::Answer(id), message);
     }
 }
 
-/// What becomes of a client's request.
-enum Verdict {
-    Forward,
-    Edit(json::Edit),
-    Done,
-}
-
-/// The id that a `notifications/cancelled` names.
-fn cancelled_id(message: &Message) -> Option<RequestId> {
-    if message.method() != "notifications/cancelled" {
-        return None;
+/// The raw progress token of a request. Fails when the server might read another one than this side.
+fn progress_token(message: &Message) -> Result<Option<&str>, serde_json::Error> {
+    match message.body() {
+        Some(params) if may_name(message, "progressToken") => json::find(params, &["_meta", "progressToken"]),
+        _ => Ok(None),
     }
-    RequestId::from_raw(message.raw().slice_ref(message.at(&["requestId"])?.as_bytes()))
 }
 
-/// The raw progress token of a request.
-fn progress_token(message: &Message) -> Option<&str> {
-    // Most requests have none, and a search is cheaper than a look into `params`.
-    memchr::memmem::find(message.raw(), b"progressToken")?;
-    message.at(&["_meta", "progressToken"])
-}
-
-/// The place of a raw log level in [`LOG_LEVELS`].
-pub(super) fn rank(raw: &Bytes) -> Option<usize> {
-    let level = json::string(std::str::from_utf8(raw).ok()?)?;
-    LOG_LEVELS.iter().position(|known| *known == level)
-}
-
-impl Mux {
-    /// Puts back what sessions had set at the server before it was replaced.
-    pub(super) fn restore(&mut self, now: Clock) {
-        let mut requests = Vec::new();
-        let level = self.sessions.values().filter_map(|s| Some((rank(s.log_level.as_ref()?)?, s.log_level.clone()?)));
-        requests.extend(level.min_by_key(|(rank, _)| *rank).map(|(_, raw)| ("logging/setLevel", "level", raw)));
-        let mut uris: Vec<_> = self.sessions.values().flat_map(|s| s.subscriptions.iter().cloned()).collect();
-        uris.dedup();
-        requests.extend(uris.into_iter().map(|uri| ("resources/subscribe", "uri", uri)));
-        for (method, key, raw) in requests {
-            let params = format!(r#"{{"{key}":{}}}"#, String::from_utf8_lossy(&raw));
-            self.ask(Asker::Restoring, method, &params, now);
-        }
-    }
+/// Whether `key` can be among the keys of a message. A search is cheaper than a look, and most have none such.
+pub(super) fn may_name(message: &Message, key: &str) -> bool {
+    let has = |needle: &str| memchr::memmem::find(message.raw(), needle.as_bytes()).is_some();
+    // Letters can be written as escapes, too.
+    has(key) || has("\\u")
 }

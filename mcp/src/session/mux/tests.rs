@@ -1,7 +1,8 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::envelope::{self, Incoming, Kind};
+use crate::envelope::{self, Incoming, Kind, Message};
+use crate::session::Clock;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -83,9 +84,15 @@ impl Bench {
 #[test]
 fn equal_ids_of_two_sessions_never_meet() {
     let (mut bench, a, b) = Bench::common();
-    bench.client(a, r#"{"jsonrpc":"2.0","id":1.0,"method":"tools/call"}"#);
-    bench.client(b, r#"{"jsonrpc":"2.0","id":1.0,"method":"tools/call"}"#);
-    assert_eq!(bench.outs(), [r#"> {"id":2,"method":"tools/call"}"#, r#"> {"id":3,"method":"tools/call"}"#]);
+    bench.client(a, r#"{"jsonrpc":"2.0","id":1.0,"method":"tools/call","params":{"name":"t"}}"#);
+    bench.client(b, r#"{"jsonrpc":"2.0","id":1.0,"method":"tools/call","params":{"name":"t"}}"#);
+    assert_eq!(
+        bench.outs(),
+        [
+            r#"> {"id":2,"method":"tools/call","params":{"name":"t"}}"#,
+            r#"> {"id":3,"method":"tools/call","params":{"name":"t"}}"#
+        ]
+    );
     bench.server(r#"{"jsonrpc":"2.0","id":3,"result":"for b"}"#);
     bench.server(r#"{"jsonrpc":"2.0","id":2,"result":"for a"}"#);
     bench.server(r#"{"jsonrpc":"2.0","id":2,"result":"twice"}"#);
@@ -152,9 +159,10 @@ fn a_handshake_that_cannot_be_read_is_hopeless() {
 #[test]
 fn progress_goes_to_its_request_with_the_token_the_client_wrote() {
     let (mut bench, _, b) = Bench::common();
-    let call = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"_meta":{"progressToken":"t\u0031"}}}"#;
+    let call =
+        r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"t","_meta":{"progressToken":"t\u0031"}}}"#;
     bench.client(b, call);
-    assert_eq!(bench.outs(), [r#"> {"id":2,"method":"tools/call","params":{"_meta":{"progressToken":2}}}"#]);
+    assert_eq!(bench.outs(), [r#"> {"id":2,"method":"tools/call","params":{"name":"t","_meta":{"progressToken":2}}}"#]);
     bench.server(r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":2,"progress":1}}"#);
     let expected = r#"2 during {"method":"notifications/progress","params":{"progressToken":"t\u0031","progress":1}}"#;
     assert_eq!(bench.outs(), [expected]);
@@ -166,7 +174,7 @@ fn progress_goes_to_its_request_with_the_token_the_client_wrote() {
 #[test]
 fn a_cancelled_request_is_not_answered() {
     let (mut bench, session) = Bench::exclusive();
-    bench.client(session, r#"{"jsonrpc":"2.0","id":"c","method":"tools/call"}"#);
+    bench.client(session, r#"{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"t"}}"#);
     bench.outs();
     let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"c","reason":"r"}}"#;
     bench.client(session, cancel);
@@ -182,7 +190,7 @@ fn a_cancelled_request_is_not_answered() {
 #[test]
 fn a_question_of_the_server_goes_to_its_session_and_the_answer_back_with_its_id() {
     let (mut bench, session) = Bench::exclusive();
-    bench.client(session, r#"{"jsonrpc":"2.0","id":9,"method":"tools/call"}"#);
+    bench.client(session, r#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"t"}}"#);
     bench.server(r#"{"jsonrpc":"2.0","id":"q","method":"sampling/createMessage","params":{}}"#);
     bench.server(r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#);
     assert_eq!(
@@ -219,18 +227,18 @@ fn an_answer_from_another_session_is_not_accepted() {
 fn a_lost_server_fails_what_it_was_given_and_the_next_one_gets_what_waited() {
     let (mut bench, session) = Bench::exclusive();
     bench.client(session, r#"{"jsonrpc":"2.0","id":"l","method":"logging/setLevel","params":{"level":"info"}}"#);
-    bench.client(session, r#"{"jsonrpc":"2.0","id":"a","method":"tools/call"}"#);
+    bench.client(session, r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"t"}}"#);
     bench.server(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
     bench.server(r#"{"jsonrpc":"2.0","id":8,"method":"roots/list"}"#);
     bench.outs();
     let loss = Loss { message: "exited with code 3".to_owned(), data: Some(r#"{"exitCode":3}"#.to_owned()) };
     bench.mux.disconnected(&loss);
-    bench.client(session, r#"{"jsonrpc":"2.0","id":"b","method":"tools/call"}"#);
+    bench.client(session, r#"{"jsonrpc":"2.0","id":"b","method":"tools/call","params":{"name":"t"}}"#);
     assert_eq!(
         bench.outs(),
         [
+            r#"1 during {"method":"notifications/cancelled","params":{"requestId":4,"reason":"the server has ended"}}"#,
             r#"1 answer {"id":"a","error":{"code":-32603,"message":"exited with code 3","data":{"exitCode":3}}}"#,
-            r#"1 none {"method":"notifications/cancelled","params":{"requestId":4,"reason":"the server has ended"}}"#,
         ]
     );
     assert!(bench.mux.wants_server());
@@ -242,7 +250,7 @@ fn a_lost_server_fails_what_it_was_given_and_the_next_one_gets_what_waited() {
         [
             r#"> {"method":"notifications/initialized"}"#,
             r#"> {"id":6,"method":"logging/setLevel","params":{"level":"info"}}"#,
-            r#"> {"id":7,"method":"tools/call"}"#,
+            r#"> {"id":7,"method":"tools/call","params":{"name":"t"}}"#,
         ]
     );
 }
@@ -260,7 +268,10 @@ fn when_no_server_will_come_what_waits_is_answered() {
 #[test]
 fn a_request_without_answer_times_out_unless_it_reports_progress_or_waits_for_the_client() {
     let (mut bench, session) = Bench::exclusive();
-    bench.client(session, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"_meta":{"progressToken":1}}}"#);
+    bench.client(
+        session,
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"progressToken":1}}}"#,
+    );
     bench.now = 50 * SECOND;
     bench.server(r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":2}}"#);
     bench.now = 100 * SECOND;
@@ -311,10 +322,10 @@ fn a_log_line_of_a_shared_server_is_delivered_only_when_one_session_can_have_cau
     let log = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#;
     bench.server(log);
     assert!(bench.outs().is_empty());
-    bench.client(a, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#);
+    bench.client(a, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#);
     bench.server(log);
     assert!(bench.outs()[1].starts_with("1 during"));
-    bench.client(b, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#);
+    bench.client(b, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#);
     bench.server(log);
     assert_eq!(bench.outs().len(), 1, "only the request of b");
 }
@@ -322,7 +333,7 @@ fn a_log_line_of_a_shared_server_is_delivered_only_when_one_session_can_have_cau
 #[test]
 fn the_end_of_a_session_cancels_its_calls_and_answers_its_questions() {
     let (mut bench, session) = Bench::exclusive();
-    bench.client(session, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#);
+    bench.client(session, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#);
     bench.server(r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#);
     bench.outs();
     assert!(bench.mux.is_busy(session));

@@ -97,3 +97,25 @@ fn what_is_kept_has_a_bound() {
     }
     assert!(streams.kept_bytes <= KEPT_BYTES && streams.kept.len() <= KEPT_EVENTS);
 }
+
+#[test]
+fn a_stream_whose_end_is_not_known_any_more_is_not_resumed() {
+    let mut streams = Streams::new(Transport::Streamable);
+    streams.posted(&[id(1)]).unwrap();
+    streams.posted(&[id(2)]).unwrap();
+    let large = Bytes::from(vec![b'x'; KEPT_BYTES + 1]);
+    for (number, message) in [(1, large.into()), (2, text("small"))] {
+        let answer = streams.route(Relation::Answer(id(number)), message).unwrap();
+        streams.keep(answer, false);
+    }
+    assert_eq!(streams.listen(Some("1-0".parse().unwrap())).unwrap_err(), UnknownEvent);
+    assert_eq!(streams.listen(Some("2-0".parse().unwrap())).unwrap().missed.len(), 1);
+    assert!(streams.listen(Some("2-1".parse().unwrap())).unwrap().missed.is_empty(), "nothing came after the answer");
+}
+
+#[test]
+fn a_post_without_requests_opens_no_stream() {
+    let mut streams = Streams::new(Transport::Streamable);
+    assert_eq!(streams.posted(&[]), Ok(StreamId::COMMON));
+    assert_eq!(streams.open.len(), 1);
+}

@@ -1,0 +1,230 @@
+//! What the documents say is true: their commands are run, their addresses asked for, their links followed, and the map of the
+//! code is compared with the code.
+//!
+//! In README.md a block of `sh` is a script. One that comes to say `listening on` is a server, and stays until the next server is
+//! started. A block of `text` or `json` right behind a script shows what it prints, where `…` stands for anything.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::eventually;
+use e2e::harness::{Bin, Gateway, Launch, Program};
+use e2e::http::http;
+use serde_json::json;
+use tempfile::TempDir;
+
+/// How long a script may take: it may fetch packages.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A script, and what it is to print.
+struct Block {
+    line: usize,
+    script: String,
+    output: String,
+}
+
+/// Where the scripts run: other ports than those written, the programs that belong to this test, a state directory of its own.
+struct Place {
+    gateway: u16,
+    sidecar: u16,
+    programs: PathBuf,
+    state: TempDir,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_work_and_print_what_is_written() {
+    let place = Place::new().unwrap();
+    let mut server = None;
+    for block in blocks(&read("README.md").unwrap()) {
+        let at = format!("README.md, line {}", block.line);
+        // The old server's port is wanted by the next.
+        if block.starts_server() {
+            drop(server.take());
+        }
+        let running = place.run(&block).await.with_context(|| at.clone()).unwrap();
+        assert_eq!(running.is_some(), block.starts_server(), "{at}");
+        server = running.or(server);
+    }
+}
+
+#[test]
+fn every_example_is_used_by_a_command() {
+    let scripts: String = blocks(&read("README.md").unwrap()).into_iter().map(|block| block.script).collect();
+    // This is what `make run` serves.
+    let used = |name: &str| name == "mcp.json" || scripts.contains(&format!("examples/{name}"));
+    let files = repository().join("examples").read_dir().unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let unused: Vec<_> = names.filter(|name| !used(name)).collect();
+    assert!(unused.is_empty(), "no command in README.md uses {unused:?}");
+}
+
+#[tokio::test]
+async fn every_address_takes_the_methods_that_the_table_says() {
+    let config = json!({"mcpServers": {"name": {"command": Bin::Fixture.text().unwrap()}}});
+    let gateway = Gateway::start(&config).await.unwrap();
+    let readme = read("README.md").unwrap();
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | `/"));
+    let mut checked = 0;
+    for (methods, rest) in rows {
+        let (addresses, _) = rest.split_once("` | ").unwrap();
+        for address in addresses.split("`, `/") {
+            // No address takes PUT, and each says what it takes instead.
+            let url = gateway.url(&format!("/{}", address.replace("{name}", "name")));
+            let answer = http("PUT", &url, &[], "").await.unwrap().expect(405).unwrap();
+            let allowed: BTreeSet<_> = answer.header("allow").unwrap().split([',', ' ']).collect();
+            let beside = ["", "HEAD", "OPTIONS"].into_iter().collect();
+            assert_eq!(&allowed - &beside, methods.split(' ').collect(), "/{address}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 15, "the table of addresses was not found");
+}
+
+#[test]
+fn every_link_leads_to_something_there() {
+    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "bench/README.md"];
+    let mut broken = Vec::new();
+    for document in documents {
+        let folder = repository().join(document).parent().unwrap().to_owned();
+        let text = read(document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let there = file.contains("://")
+                || (if file.is_empty() { has_heading(&text, heading) } else { folder.join(file).exists() });
+            if !there {
+                broken.push(format!("{document}: {link}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
+#[test]
+fn the_map_names_every_module_and_no_other() {
+    let map = read("ARCHITECTURE.md").unwrap();
+    for package in ["mcp", "wire", "runtime", "sidecar", "gateway", "e2e", "bench"] {
+        let section = map.split("\n### ").find(|section| section.starts_with(&format!("`{package}/`")));
+        let section = section.unwrap_or_else(|| panic!("ARCHITECTURE.md has no section about {package}/"));
+        let section = section.split("\n## ").next().unwrap();
+        let named: BTreeSet<&str> =
+            section.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next()).collect();
+        let library = read(&format!("{package}/src/lib.rs")).unwrap();
+        let modules =
+            library.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
+        assert_eq!(
+            named,
+            modules.collect(),
+            "the modules of {package}/, as ARCHITECTURE.md names them and as they are"
+        );
+    }
+}
+
+impl Block {
+    fn starts_server(&self) -> bool {
+        self.script.contains("make run") || self.script.contains(" serve ")
+    }
+
+    /// Whether this was printed: all pieces of what is written, in their order.
+    fn printed(&self, place: &Place, output: &str) -> bool {
+        let mut rest = output;
+        place.here(&self.output).split(['…', '\n']).map(str::trim).all(|piece| match rest.split_once(piece) {
+            Some((_, behind)) => {
+                rest = behind;
+                true
+            }
+            None => false,
+        })
+    }
+}
+
+impl Place {
+    fn new() -> Result<Self> {
+        let port = || Ok::<_, std::io::Error>(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
+        let programs = Bin::Gateway.path()?.parent().context("the program is in no directory")?.to_owned();
+        Bin::Sidecar.path()?;
+        Ok(Self { gateway: port()?, sidecar: port()?, programs, state: tempfile::tempdir()? })
+    }
+
+    /// A text of the document, for this place.
+    fn here(&self, text: &str) -> String {
+        let programs = self.programs.to_string_lossy();
+        let text = text.replace(":8080", &format!(":{}", self.gateway)).replace(":8000", &format!(":{}", self.sidecar));
+        // It runs this test: only what it would do is looked up.
+        text.replace("target/release", &programs).replace("make test", "make --dry-run test")
+    }
+
+    /// Runs a script to its end, or until it says that it listens; then it is returned.
+    async fn run(&self, block: &Block) -> Result<Option<Program>> {
+        let listen = format!("127.0.0.1:{}", self.gateway);
+        let root = repository().canonicalize()?;
+        let script = format!("cd '{}'\neval \"$(hack/tools env)\"\n{}", root.display(), self.here(&block.script));
+        let mut program = Launch::program("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .env("LISTEN", &listen)
+            .env("MCP_LISTEN", &listen)
+            .env("XDG_STATE_HOME", &self.state.path().to_string_lossy())
+            .env("BIN", &self.programs.to_string_lossy())
+            .spawn()?;
+        let mut status = None;
+        let look = async || {
+            status = program.wait(Duration::ZERO).await.ok();
+            let output = program.output();
+            let listens = output.contains("listening on ") && block.printed(self, &output);
+            (status.is_some() || listens).then_some(())
+        };
+        let outcome = eventually(PATIENCE, "the script to end, or to listen", look).await;
+        let output = program.output();
+        let told = || format!("{}\nprinted: {output}\nand: {}", block.script, program.logs());
+        outcome.with_context(told)?;
+        match status {
+            None => Ok(Some(program)),
+            Some(status) => {
+                ensure!(status.success(), "{status} of {}", told());
+                ensure!(block.printed(self, &output), "expected: {}\nof {}", block.output, told());
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The scripts of a document.
+fn blocks(document: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut lines = document.lines().enumerate();
+    let mut follows = false;
+    while let Some((number, line)) = lines.next() {
+        let Some(kind) = line.strip_prefix("```") else {
+            follows &= line.is_empty();
+            continue;
+        };
+        let text: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+        match (kind, blocks.last_mut()) {
+            ("sh", _) => blocks.push(Block { line: number + 2, script: text.join("\n"), output: String::new() }),
+            ("text" | "json", Some(last)) if follows => last.output = text.join("\n"),
+            _ => {}
+        }
+        follows = kind == "sh";
+    }
+    blocks
+}
+
+/// Whether a heading has this anchor.
+fn has_heading(document: &str, anchor: &str) -> bool {
+    let anchors = document.lines().filter(|line| line.starts_with('#')).map(|line| {
+        let text = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        text.chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_').collect::<String>()
+    });
+    anchors.into_iter().any(|it| it == anchor)
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(repository().join(path)).with_context(|| format!("cannot read {path}"))
+}

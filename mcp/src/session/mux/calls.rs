@@ -1,0 +1,191 @@
+//! Requests that wait for an answer, and their deadlines.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Loss, Mux, Out, Relation};
+use crate::envelope::{Message, RequestId};
+use crate::json;
+use crate::session::{Clock, SessionKey};
+
+/// The code SDKs use for a request that got no answer in time.
+pub const REQUEST_TIMEOUT: i32 = -32001;
+/// A request may be worked on for this many request timeouts, whatever is reported of it, and a question may wait for
+/// its answer as long (lifecycle, "Timeouts": a hard maximum).
+const MAX_EXTENSIONS: u32 = 60;
+
+/// A request that the server has yet to answer.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) asker: Asker,
+    pub(super) method: Box<str>,
+    /// The progress token as the client wrote it; on the way to the server it is the call's id.
+    pub(super) token: Option<Bytes>,
+    /// Whether the client asked for a task (2025-11-25, "Tasks").
+    pub(super) as_task: bool,
+    hard_deadline: Clock,
+}
+
+#[derive(Debug)]
+pub(super) enum Asker {
+    Client {
+        session: SessionKey,
+        id: RequestId,
+    },
+    /// This side, for the connection's own sake.
+    Greeting,
+    /// This side, keeping what clients have set at the server.
+    Upkeep,
+}
+
+/// A request of the server that a client has yet to answer.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) session: SessionKey,
+    /// The id the server wrote.
+    pub(super) id: RequestId,
+    /// What the client was asked beside; what takes the question back has to come the same way.
+    pub(super) relation: Relation,
+}
+
+impl Call {
+    fn is_of(&self, session: SessionKey) -> bool {
+        matches!(self.asker, Asker::Client { session: asker, .. } if asker == session)
+    }
+}
+
+impl Mux {
+    /// When [`Self::expire`] wants to be called.
+    pub fn deadline(&self) -> Option<Clock> {
+        self.calls.deadline().into_iter().chain(self.questions.deadline()).min()
+    }
+
+    /// Ends the calls and questions whose time is up.
+    pub fn expire(&mut self, now: Clock) {
+        while let Some((id, call)) = self.calls.due(now) {
+            let extended = (now + self.config.request_timeout).min(call.hard_deadline);
+            if extended > now && self.waits_for_client(call) {
+                self.calls.postpone(id, extended);
+            } else {
+                self.time_out(id, now);
+            }
+        }
+        while let Some((id, _)) = self.questions.due(now) {
+            let text = "the client did not answer in time";
+            self.take_back(id, text, Some(REQUEST_TIMEOUT));
+        }
+    }
+
+    fn waits_for_client(&self, call: &Call) -> bool {
+        let Asker::Client { session, .. } = call.asker else { return false };
+        self.questions.iter().any(|(_, question)| question.session == session)
+    }
+
+    fn time_out(&mut self, id: u64, now: Clock) {
+        let Some(call) = self.calls.remove(id) else { return };
+        let (mut limit, setting) = self.limit(&call.method);
+        if now >= call.hard_deadline {
+            limit = self.hard_limit();
+        }
+        let text = format!(
+            "server `{}` did not answer {} within {} s; a longer `{setting}` gives it more time",
+            self.config.server,
+            call.method,
+            limit.as_secs_f32()
+        );
+        if matches!(call.asker, Asker::Greeting) {
+            return self.out.push_back(Out::Hopeless(Loss { message: text, data: None }));
+        }
+        self.cancel_at_server(id, &call, "the request timed out");
+        self.fail(call, REQUEST_TIMEOUT, &text, None);
+    }
+
+    /// How long the server may take, and the setting that says so.
+    fn limit(&self, method: &str) -> (Duration, &'static str) {
+        match method {
+            "initialize" => (self.config.startup_timeout, "startupTimeout"),
+            _ => (self.config.request_timeout, "requestTimeout"),
+        }
+    }
+
+    pub(super) fn hard_limit(&self) -> Duration {
+        self.config.request_timeout * MAX_EXTENSIONS
+    }
+
+    /// Makes a call of the next id. The caller sends it.
+    pub(super) fn call(&mut self, asker: Asker, method: &str, token: Option<Bytes>, as_task: bool, now: Clock) -> u64 {
+        self.next_id += 1;
+        let (limit, hard_limit) = (self.limit(method).0, self.hard_limit());
+        let call = Call { asker, method: method.into(), token, as_task, hard_deadline: now + limit.max(hard_limit) };
+        self.calls.insert(self.next_id, now + limit, call);
+        self.next_id
+    }
+
+    /// Makes a request of this side's own and sends it.
+    pub(super) fn ask(&mut self, asker: Asker, method: &str, params: &str, now: Clock) {
+        let id = self.call(asker, method, None, false, now);
+        self.tell_server(Message::call(Some(&id.into()), method, Some(params)));
+    }
+
+    /// The call is making progress: its time starts anew.
+    pub(super) fn renew(&mut self, id: u64, now: Clock) {
+        let Some(call) = self.calls.get(id) else { return };
+        let deadline = (now + self.config.request_timeout).min(call.hard_deadline);
+        self.calls.postpone(id, deadline);
+    }
+
+    /// The ids of the calls of `session` that are under way, oldest first.
+    pub(super) fn calls_of(&self, session: SessionKey) -> impl Iterator<Item = u64> {
+        self.calls.iter().filter(move |(_, call)| call.is_of(session)).map(|(id, _)| id)
+    }
+
+    /// The call of `session` that is under way, when there is exactly one.
+    pub(super) fn only_call_of(&self, session: SessionKey) -> Option<RequestId> {
+        let mut calls = self.calls_of(session);
+        let (Some(only), None) = (calls.next(), calls.next()) else { return None };
+        match &self.calls.get(only)?.asker {
+            Asker::Client { id, .. } => Some(id.clone()),
+            Asker::Greeting | Asker::Upkeep => None,
+        }
+    }
+
+    /// Answers a call with an error.
+    pub(super) fn fail(&mut self, call: Call, code: i32, text: &str, data: Option<&str>) {
+        let Asker::Client { session, id } = call.asker else { return };
+        let message = Message::error(Some(&id), code, text, data);
+        self.deliver(session, Relation::Answer(id), message);
+    }
+
+    /// Answers a request that was not given to the server; anything else is dropped.
+    pub(super) fn refuse(&mut self, session: SessionKey, message: &Message, code: i32, text: &str, data: Option<&str>) {
+        match message.id().filter(|_| !message.is_response()) {
+            Some(id) => {
+                let message = Message::error(Some(&id), code, text, data);
+                self.deliver(session, Relation::Answer(id), message);
+            }
+            None => self.dropped += 1,
+        }
+    }
+
+    /// Tells the server that a call is of no interest any more. `initialize` is never cancelled (lifecycle,
+    /// "Cancellation").
+    pub(super) fn cancel_at_server(&mut self, id: u64, call: &Call, reason: &str) {
+        if &*call.method != "initialize" {
+            let params = format!(r#"{{"requestId":{id},"reason":{}}}"#, json::quote(reason));
+            self.tell_server(Message::call(None, "notifications/cancelled", Some(&params)));
+        }
+    }
+
+    /// Takes a question back from the client and, with a `code`, answers it.
+    pub(super) fn take_back(&mut self, id: u64, reason: &str, code: Option<i32>) {
+        let Some(Question { session, id: asked, relation }) = self.questions.remove(id) else { return };
+        if let Some(code) = code {
+            self.tell_server(Message::error(Some(&asked), code, reason, None));
+        }
+        if self.sessions.contains_key(&session) {
+            let params = format!(r#"{{"requestId":{id},"reason":{}}}"#, json::quote(reason));
+            self.deliver(session, relation, Message::call(None, "notifications/cancelled", Some(&params)));
+        }
+    }
+}
