@@ -79,6 +79,19 @@ impl Opened {
         Ok(Response { status: self.status, headers: self.headers, body: body.to_bytes() })
     }
 
+    /// Reads the next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(bytes) = frame.context("the answer broke off")?.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
     /// Reads the body as server-sent events.
     pub fn events(self) -> EventStream {
         EventStream::new(self.body, self.connection)

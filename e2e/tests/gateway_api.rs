@@ -62,6 +62,7 @@ async fn bad_entries_are_refused_one_by_one_and_good_ones_beside_them_are_deploy
         "sse": fixture(&[]),
         "Deploy": fixture(&[]),
         "missing": {"command": "no-such-program"},
+        "login": {"url": "http://user:hunter2@127.0.0.1:9/mcp"},
         "typo": {"comand": "x"},
     });
     let answer = gateway.deploy(&servers).await.unwrap().expect(400).unwrap().json().unwrap();
@@ -72,6 +73,7 @@ async fn bad_entries_are_refused_one_by_one_and_good_ones_beside_them_are_deploy
         ("bad name!", "has the character ' '"),
         ("sse", "is reserved for the gateway's own addresses"),
         ("Deploy", "is reserved"),
+        ("login", "must not hold a user name or a password: send them in `headers`"),
         ("missing", "the program `no-such-program` was not found (looked in /"),
         ("typo", "did you mean `command`?"),
     ] {
@@ -81,7 +83,7 @@ async fn bad_entries_are_refused_one_by_one_and_good_ones_beside_them_are_deploy
         assert!(answer["error"].as_str().unwrap().contains(&format!("{name}: ")), "{answer}");
     }
     assert_eq!(answer["results"]["good"]["message"], "deployed; ready");
-    assert_eq!(answer["summary"], json!({"total": 8, "deployed": 1, "existed": 0, "replaced": 0, "failed": 7}));
+    assert_eq!(answer["summary"], json!({"total": 9, "deployed": 1, "existed": 0, "replaced": 0, "failed": 8}));
     HttpClient::connect(&gateway.url("/good/mcp"), "2025-06-18").await.unwrap();
 }
 
@@ -224,7 +226,7 @@ async fn services_are_listed_with_their_secrets_masked_and_deleted_by_name() {
     let gateway = gateway().await;
     assert_eq!(get(&gateway, "/services").await.unwrap().expect(200).unwrap().json().unwrap(), json!([]));
     let entry = json!({"command": Bin::Fixture.text().unwrap(), "args": ["--name", "x"], "env": {"TOKEN": "hunter2"}});
-    gateway.deploy(&json!({"a": entry, "r": {"url": "http://u:hunter2@127.0.0.1:9/?k=hunter2", "headers": {"Authorization": "Bearer hunter2"}}})).await.unwrap();
+    gateway.deploy(&json!({"a": entry, "r": {"url": "http://127.0.0.1:9/?k=hunter2", "headers": {"Authorization": "Bearer hunter2"}}})).await.unwrap();
     for path in ["/services", "/servers", "/servers/a", "/servers/r"] {
         let text = get(&gateway, path).await.unwrap().expect(200).unwrap().text();
         assert!(text.contains("***") && !text.contains("hunter2"), "{text}");

@@ -14,18 +14,18 @@ use serde_json::{Value, json};
 const OWN: usize = 1;
 
 async fn fixture(flags: &[&str]) -> Remote {
-    Remote::from_flags(flags).await.unwrap()
+    Remote::from_flags(flags).await.expect("the fixture starts")
 }
 
 /// A sidecar in front of `url` that has found its server.
 async fn ready(flags: &[&str], url: &str) -> Sidecar {
-    let sidecar = Sidecar::remote(flags, url).await.unwrap();
+    let sidecar = Sidecar::remote(flags, url).await.expect("the sidecar starts");
     phase(&sidecar, "ready").await;
     sidecar
 }
 
 async fn connect(sidecar: &Sidecar) -> HttpClient {
-    HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await.unwrap()
+    HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await.expect("the handshake succeeds")
 }
 
 async fn echo(client: &dyn Client, text: &str) -> Result<String> {
@@ -33,7 +33,7 @@ async fn echo(client: &dyn Client, text: &str) -> Result<String> {
 }
 
 fn refusal<T: std::fmt::Debug>(outcome: Result<T>) -> RpcError {
-    outcome.unwrap_err().downcast().expect("the error is one of JSON-RPC")
+    outcome.expect_err("the request is refused").downcast().expect("the error is one of JSON-RPC")
 }
 
 /// The status, once its phase is this one.
@@ -42,13 +42,13 @@ async fn phase(sidecar: &Sidecar, phase: &str) -> Value {
         let status = http("GET", &sidecar.url("/status"), &[], "").await.ok()?.json().ok()?;
         (status["phase"] == phase).then_some(status)
     };
-    eventually(PATIENCE, format!("the phase {phase}"), look).await.unwrap()
+    eventually(PATIENCE, format!("the phase {phase}"), look).await.expect("the phase comes")
 }
 
 /// Waits until so many sessions are open at the server.
 async fn sessions(remote: &Remote, count: usize) {
     let look = async || (remote.sessions() == count).then_some(());
-    eventually(PATIENCE, format!("{count} sessions at the server"), look).await.unwrap();
+    eventually(PATIENCE, format!("{count} sessions at the server"), look).await.expect("the sessions settle");
 }
 
 #[tokio::test(flavor = "multi_thread")]

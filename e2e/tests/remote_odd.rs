@@ -64,7 +64,7 @@ fn answer(status: u16, kind: &str, body: impl Into<Bytes>) -> Answer {
     if !kind.is_empty() {
         response = response.header("content-type", kind);
     }
-    response.body(Full::new(body.into())).unwrap()
+    response.body(Full::new(body.into())).expect("the scripts' answers are answers")
 }
 
 fn message(status: u16, message: &Value) -> Answer {
@@ -84,8 +84,8 @@ struct Scripted {
 async fn server<F: Future<Output = Answer> + Send + 'static>(
     script: impl Fn(Asked) -> F + Send + Sync + 'static,
 ) -> Scripted {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let url = format!("http://{}/mcp", listener.local_addr().expect("it is bound"));
     let script = Arc::new(script);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -96,7 +96,8 @@ async fn server<F: Future<Output = Answer> + Send + 'static>(
                 let script = Arc::clone(&script);
                 async move {
                     let verb = request.method().to_string();
-                    let session = request.headers().get("mcp-session-id").map(|id| id.to_str().unwrap().to_owned());
+                    let session = request.headers().get("mcp-session-id");
+                    let session = session.and_then(|id| id.to_str().ok()).map(ToOwned::to_owned);
                     let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
                     let body = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
                     Ok::<_, Infallible>(script(Asked { verb, session, body }).await)
@@ -123,17 +124,17 @@ async fn connect(server: &Scripted) -> Result<(Sidecar, HttpClient)> {
 }
 
 fn refusal<T: std::fmt::Debug>(outcome: Result<T>) -> RpcError {
-    outcome.unwrap_err().downcast().expect("the error is one of JSON-RPC")
+    outcome.expect_err("the request is refused").downcast().expect("the error is one of JSON-RPC")
 }
 
 /// Why a sidecar in front of `url` fails.
 async fn trouble(url: &str, flags: &[&str]) -> String {
-    let sidecar = Sidecar::remote(flags, url).await.unwrap();
+    let sidecar = Sidecar::remote(flags, url).await.expect("the sidecar starts");
     let look = async || {
         let status = http("GET", &sidecar.url("/status"), &[], "").await.ok()?.json().ok()?;
         (status["phase"] == "failing").then(|| status["message"].to_string())
     };
-    eventually(PATIENCE, "the sidecar to fail", look).await.unwrap()
+    eventually(PATIENCE, "the sidecar to fail", look).await.expect("it says why")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,9 +176,9 @@ async fn nothing_is_sent_before_the_server_has_taken_the_end_of_the_handshake() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_whose_stream_ends_before_it_is_an_error() {
-    let server = plain(|asked| match asked.is("tools/call") {
-        true => events("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n\n: and that is all\n\n"),
-        false => asked.usual(),
+    let server = plain(|asked| {
+        let and_that_is_all = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n\n: and that is all\n\n";
+        if asked.is("tools/call") { events(and_that_is_all) } else { asked.usual() }
     });
     let server = server.await;
     let (_sidecar, client) = connect(&server).await.unwrap();

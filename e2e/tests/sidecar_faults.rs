@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::client::{Client, ClientOptions, HttpClient, RpcError, SseClient};
-use e2e::harness::{Bin, Sidecar};
+use e2e::harness::{Bin, Launch, Sidecar};
 use e2e::http::http;
 use e2e::{PATIENCE, eventually};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 async fn connect(sidecar: &Sidecar) -> Result<HttpClient> {
@@ -196,4 +197,52 @@ async fn calls_are_refused_with_the_reason_when_a_server_that_worked_cannot_be_s
         let recovered = eventually(PATIENCE, "the server to work again", async || pid(&client).await.ok());
         recovered.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_death_of_the_probed_process_or_of_a_spare_disturbs_no_session() {
+    let sidecar = Sidecar::fixture(&[], &[]).await.unwrap();
+    phase(&sidecar, "ready").await.unwrap();
+    let client = connect(&sidecar).await.unwrap();
+    let own = pid(&client).await.unwrap();
+    let others = async || {
+        let pids: Vec<_> =
+            sidecar.census().below().iter().map(|process| process.pid).filter(|pid| *pid != own).collect();
+        Some(pids).filter(|pids| pids.len() == 2)
+    };
+    for other in eventually(PATIENCE, "the probe's process and the spare", others).await.unwrap() {
+        kill_process(Pid::from_raw(other).unwrap(), Signal::KILL).unwrap();
+    }
+    let next = connect(&sidecar).await.unwrap();
+    assert_ne!(pid(&next).await.unwrap(), own);
+    assert_eq!(pid(&client).await.unwrap(), own);
+    let all = async || (sidecar.census().below().len() == 4).then_some(());
+    eventually(PATIENCE, "a new process for the probe, and a new spare", all).await.unwrap();
+    assert_eq!(status(&sidecar).await.unwrap()["phase"], "ready");
+}
+
+#[tokio::test]
+async fn without_files_for_another_process_new_sessions_are_told_so_and_old_ones_go_on() {
+    let script = r#"ulimit -n 48; exec "$0" serve --listen 127.0.0.1:0 --warm-spares 0 -- "$1""#;
+    let args = ["-c", script, &Bin::Sidecar.text().unwrap(), &Bin::Fixture.text().unwrap()];
+    let sidecar = Launch::program("/bin/sh").args(args).listen().await.unwrap();
+    let url = sidecar.url("/mcp");
+    let connect = || HttpClient::connect_with(&url, ClientOptions::new("2025-11-25").without_stream());
+    let mut clients = vec![connect().await.unwrap()];
+    let error = loop {
+        match connect().await {
+            Ok(client) => clients.push(client),
+            Err(error) => break refusal::<()>(Err(error)),
+        }
+        assert!(clients.len() < 40);
+    };
+    assert!(error.message.contains("cannot be started") && error.message.contains("Too many open files"), "{error}");
+    for client in &clients {
+        pid(client).await.unwrap();
+    }
+    for client in clients.drain(1..) {
+        client.delete().await.unwrap();
+    }
+    let again = eventually(PATIENCE, "room for a process", async || connect().await.ok()).await.unwrap();
+    pid(&again).await.unwrap();
 }

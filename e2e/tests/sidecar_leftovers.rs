@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use e2e::client::{Client, HttpClient, SseClient};
-use e2e::harness::{Bin, Census, Sidecar};
+use e2e::client::{Client, ClientOptions, HttpClient, SseClient};
+use e2e::harness::{Bin, Census, Launch, Sidecar};
+use e2e::http::http;
 use e2e::{PATIENCE, eventually};
 use rustix::process::Signal;
 use serde_json::json;
@@ -125,6 +126,54 @@ async fn an_event_stream_that_breaks_takes_its_process_along() {
     assert!(sidecar.census().below().len() > before);
     drop(client);
     below(&sidecar, before).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_the_handshake_takes_its_process_along() {
+    let sidecar = Sidecar::fixture(&["--warm-spares", "0"], &["--fault", "never-init"]).await.unwrap();
+    let options = ClientOptions::new("2025-11-25").timeout(Duration::from_millis(400));
+    below(&sidecar, 1).await.unwrap();
+    HttpClient::connect_with(&sidecar.url("/mcp"), options.clone()).await.unwrap_err();
+    SseClient::connect_with(&sidecar.url("/sse"), options).await.unwrap_err();
+    below(&sidecar, 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_that_is_deleted_mid_call_ends_the_call_and_its_process() {
+    let sidecar = Sidecar::fixture(&["--warm-spares", "0"], &[]).await.unwrap();
+    wait_ready(&sidecar).await.unwrap();
+    let client = connect(&sidecar).await.unwrap();
+    let delete = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        client.delete().await.unwrap().expect(204).unwrap();
+    };
+    let (slept, ()) = tokio::join!(client.tool("sleep", json!({"ms": 60_000})), delete);
+    slept.unwrap_err();
+    below(&sidecar, 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_may_end_in_peace_when_its_input_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let note = folder.path().join("note");
+    let script = format!(r#"trap 'echo told >> {0}' TERM; "$0"; echo "ended with $?" >> {0}"#, note.display());
+    let sidecar = shell(&["--warm-spares", "0"], &script).await.unwrap();
+    wait_ready(&sidecar).await.unwrap();
+    connect(&sidecar).await.unwrap().delete().await.unwrap().expect(204).unwrap();
+    below(&sidecar, 2).await.unwrap();
+    assert_eq!(std::fs::read_to_string(note).unwrap(), "ended with 0\n");
+}
+
+#[tokio::test]
+async fn a_server_inherits_no_file_and_no_ignored_signal_of_the_sidecar() {
+    let look = "ls /proc/self/fd | wc -w >&2; grep -E 'Sig(Blk|Ign)' /proc/self/status >&2; exec";
+    let server = format!(r#"{look} "$0""#);
+    let script = format!(r#"{look} "$0" serve --listen 127.0.0.1:0 --warm-spares 0 -- /bin/sh -c "$1" "$2""#);
+    let args = ["-c", &script, &Bin::Sidecar.text().unwrap(), &server, &Bin::Fixture.text().unwrap()];
+    let sidecar = Launch::program("/bin/sh").args(args).listen().await.unwrap();
+    sidecar.wait_ready(&sidecar.url("/readyz")).await.unwrap();
+    let told = http("GET", &sidecar.url("/logs"), &[], "").await.unwrap().text();
+    assert!(sidecar.logs().starts_with(&told), "{told}, where the sidecar has {}", sidecar.logs());
 }
 
 #[tokio::test]

@@ -74,6 +74,57 @@ async fn equal_ids_of_many_sessions_never_meet_in_processes_of_their_own() {
 }
 
 #[tokio::test]
+async fn questions_of_many_calls_at_once_are_answered_each_for_its_own() {
+    let sidecar = Sidecar::fixture(&[], &[]).await.unwrap();
+    let options = ClientOptions::new("2025-11-25").capabilities(json!({"sampling": {}})).respond(|_, params| {
+        let text = format!("re: {}", params["messages"][0]["content"]["text"].as_str().unwrap_or_default());
+        Some(Ok(json!({"role": "assistant", "model": "m", "content": {"type": "text", "text": text}})))
+    });
+    let url = sidecar.url("/mcp");
+    let clients: [Arc<dyn Client>; 3] = [
+        Arc::new(SseClient::connect_with(&sidecar.url("/sse"), options.clone()).await.unwrap()),
+        Arc::new(HttpClient::connect_with(&url, options.clone()).await.unwrap()),
+        Arc::new(HttpClient::connect_with(&url, options.without_stream()).await.unwrap()),
+    ];
+    let ask = |client: &Arc<dyn Client>, number: usize| {
+        let client = Arc::clone(client);
+        async move {
+            let text = client.tool_text("sample", json!({"prompt": number.to_string()})).await.unwrap();
+            assert_eq!(text, format!("re: {number}"));
+        }
+    };
+    let asked: JoinSet<()> = clients.iter().flat_map(|client| (0..20).map(move |number| ask(client, number))).collect();
+    asked.join_all().await;
+    assert!(clients.iter().all(|client| client.events().iter().all(|event| event.method().is_some())));
+}
+
+/// A server that writes 20,000 log lines at once before it answers a call.
+const BURST: &str = r#"while read -r line; do
+    id=${line##*\"id\":}; id=${id%%[,\}]*}
+    case $line in
+    *initialize\"*) result='{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"b","version":"0"}}';;
+    *tools/call*)
+        result='{"content":[{"type":"text","text":"done"}]}'
+        seq -f '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":%.0f}}' 20000;;
+    *) continue;;
+    esac
+    echo "{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":$result}"
+done"#;
+
+#[tokio::test]
+async fn a_burst_of_messages_cuts_no_client_that_reads() {
+    let sidecar = Sidecar::start(&[], &["/bin/sh", "-c", BURST]).await.unwrap();
+    let sse = SseClient::connect(&sidecar.url("/sse")).await.unwrap();
+    let http = HttpClient::connect(&sidecar.url("/mcp"), "2025-06-18").await.unwrap();
+    for client in [&sse as &dyn Client, &http] {
+        assert_eq!(client.tool_text("burst", json!({})).await.unwrap(), "done");
+        let events = client.events();
+        assert_eq!(events.len(), 20_000);
+        assert!(events.iter().zip(1..).all(|(event, number)| event.params()["data"] == number), "they are in order");
+    }
+}
+
+#[tokio::test]
 async fn after_calls_and_disconnects_files_processes_and_memory_are_back_at_the_baseline() {
     let sidecar = Sidecar::fixture(&["--warm-spares", "0"], &[]).await.unwrap();
     sidecar.wait_ready(&sidecar.url("/readyz")).await.unwrap();

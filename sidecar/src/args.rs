@@ -29,6 +29,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve one MCP server over HTTP
     Serve(Box<ServeArgs>),
+    /// Run the processes of a `serve --launcher` that is elsewhere, such as in another container of the pod
+    Exec(ExecArgs),
     /// Run a program that ends when its parent does (used by `serve` for the processes it starts)
     #[command(hide = true)]
     Wrap {
@@ -113,12 +115,28 @@ pub struct ServeArgs {
     /// Connect to the server at --url only where its address is one of the public internet
     #[arg(long, env = "MCP_PUBLIC_ADDRESSES_ONLY")]
     pub public_addresses_only: bool,
+    /// Have the server's processes started elsewhere: by the `mcp-sidecar exec` that connects to this socket. Commands
+    /// run there as they stand: packages of uvx and npx are not installed ahead, and --cache-dir counts for nothing
+    #[arg(long, env = "MCP_LAUNCHER", value_name = "unix:PATH", value_parser = socket, conflicts_with = "url")]
+    pub launcher: Option<PathBuf>,
     /// Read what to serve from standard input, and stop when that ends (used by the gateway)
     #[arg(long, hide = true, conflicts_with_all = ["url", "command"])]
     pub supervised: bool,
     /// The program and its arguments, after --
     #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["url", "supervised"])]
     pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// The socket that `serve --launcher` listens on; waited for until it is there
+    #[arg(long, env = "MCP_CONNECT", value_name = "unix:PATH", value_parser = socket)]
+    pub connect: PathBuf,
+    /// How long calls under way may take to finish after a stop was asked for
+    #[arg(long, env = "MCP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = duration)]
+    pub drain_timeout: Duration,
+    #[arg(long, env = "PATH", hide = true, default_value = "/usr/local/bin:/usr/bin:/bin")]
+    pub path: String,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -202,6 +220,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `unix:PATH`.
+fn socket(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("unix:").filter(|path| !path.is_empty());
+    path.map(PathBuf::from).ok_or_else(|| "write a socket like unix:/run/mcp/launcher.sock".to_owned())
+}
+
 /// `Name: value`.
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or_else(|| "write a header like `Name: value`".to_owned())?;
@@ -225,5 +249,11 @@ mod tests {
         assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
         assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
         assert!(duration("m").is_err() && duration("5 parsecs").is_err());
+    }
+
+    #[test]
+    fn a_launcher_is_met_on_a_unix_socket() {
+        assert_eq!(socket("unix:/run/mcp/l.sock"), Ok(PathBuf::from("/run/mcp/l.sock")));
+        assert!(socket("unix:").is_err() && socket("127.0.0.1:1").is_err());
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! Start reading at [`serve`], which puts the parts together; [`server`] opens sessions on the server's processes,
 //! [`source`] starts those, [`package`] finds out what exactly to start, and [`probe`] keeps telling whether the
-//! server works, as [`state`], which [`http`] shows.
+//! server works, as [`state`], which [`http`] shows. Where the processes are to run in another container, [`launchers`]
+//! lets [`exec`] in from there.
 //!
 //! What it deliberately does not do: know other servers, or clients beyond their sessions. Names, keys, and the merging
 //! of servers are the gateway's business; pods are the operator's.
 
 pub mod args;
+pub mod exec;
 pub mod http;
+pub mod launchers;
 pub mod memory;
 pub mod package;
 pub mod probe;

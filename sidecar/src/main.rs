@@ -16,15 +16,24 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Wrap { parent, command } => Err(sidecar::wrap::wrap(parent, &command).into()),
         Command::Serve(args) => {
             cli.telemetry.init()?;
-            // What children leave behind is handed to this process, which ends it.
-            rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
-            // One thread: processes end when the thread that started them does, and one server needs no more.
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let served = runtime.block_on(sidecar::serve::serve(*args));
-            // With the tasks that were cut off, the processes end that they held.
-            drop(runtime);
-            wire::child::end_all();
-            served
+            with_children(sidecar::serve::serve(*args))
+        }
+        Command::Exec(args) => {
+            cli.telemetry.init()?;
+            with_children(sidecar::exec::exec(args))
         }
     }
+}
+
+/// Does work that starts processes, and ends what is left of them.
+fn with_children(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    // What children leave behind is handed to this process, which ends it.
+    rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
+    // One thread: processes end when the thread that started them does, and one server needs no more.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    // With the tasks that were cut off, the processes end that they held.
+    drop(runtime);
+    wire::child::end_all();
+    done
 }

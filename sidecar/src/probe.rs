@@ -27,8 +27,13 @@ pub struct Limits {
     pub request: Duration,
 }
 
-/// Probes for ever. `works` is called each time the server has shown that it works.
-pub async fn run<C: Connect>(server: Server<C>, state: State, limits: Limits, works: impl Fn()) {
+/// Probes for ever. `works` is done each time the server has shown that it works.
+pub async fn run<C: Connect, F: Future<Output = ()>>(
+    server: Server<C>,
+    state: State,
+    limits: Limits,
+    works: impl Fn() -> F,
+) {
     let mut failures = 0u32;
     loop {
         let error = match probe(&server, &state, limits, &works, &mut failures).await {
@@ -39,15 +44,15 @@ pub async fn run<C: Connect>(server: Server<C>, state: State, limits: Limits, wo
         tracing::warn!(%error, "the server does not work");
         let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE);
         failures += 1;
-        tokio::time::sleep(pause).await;
+        drop(tokio::time::timeout(pause, state.retry.notified()).await);
     }
 }
 
-async fn probe<C: Connect>(
+async fn probe<C: Connect, F: Future<Output = ()>>(
     server: &Server<C>,
     state: &State,
     limits: Limits,
-    works: &impl Fn(),
+    works: &impl Fn() -> F,
     failures: &mut u32,
 ) -> Result<std::convert::Infallible, CallError> {
     let unavailable = |error: wire::front::Unavailable| CallError::Server { code: 0, message: error.reason };
@@ -57,7 +62,7 @@ async fn probe<C: Connect>(
     loop {
         tracing::info!(tools = catalogue.tools.len(), "the server is ready");
         state.ready(catalogue.clone());
-        works();
+        works().await;
         *failures = 0;
         wait_for_change(&mut client, limits.request).await?;
         client.lists(&mut catalogue, limits.request).await?;

@@ -18,6 +18,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::task::JoinSet;
 use wire::child::Program;
+use wire::child::launcher::Launcher;
 use wire::front::{self, Settings};
 use wire::guard::{Guard, guard};
 use wire::hub::Stop;
@@ -29,13 +30,15 @@ use wire::upstream::{self, Remote};
 
 use crate::args::ServeArgs;
 use crate::http::{self, Keys};
+use crate::launchers;
 use crate::package::Packages;
 use crate::probe::{self, Limits};
 use crate::profile::Profiles;
 use crate::remote::Sessions;
 use crate::server::Server;
-use crate::source::Processes;
+use crate::source::{Processes, Spawner};
 use crate::state::State;
+use crate::wrap::wrapper;
 
 /// The most requests and streams at a time on the one connection that the gateway holds.
 const MAX_STREAMS: u32 = 20_000;
@@ -51,6 +54,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (state, logbook) = (State::default(), Logbook::default());
     let mut undertaker = JoinSet::new();
     undertaker.spawn(wire::child::tend_orphans());
+    let mut doorman = JoinSet::new();
     match launch.source.clone() {
         Source::Command { command, args: words, env } => {
             let program = Program {
@@ -63,17 +67,29 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
                 logbook: logbook.clone(),
                 max_line: args.max_message_bytes,
             };
-            let packages = Packages {
-                directory: args.packages(),
-                path: args.path.clone(),
-                timeout: launch.process.install_timeout,
+            let spawner = match &args.launcher {
+                Some(path) => {
+                    let launcher = Launcher::new(launch.process.startup_timeout);
+                    let door = ListenAddr::Unix(path.clone()).bind("--launcher")?;
+                    doorman.spawn(launchers::admit(door, launcher.clone(), state.clone(), shutdown.clone()));
+                    Spawner::Launcher(launcher)
+                }
+                None => Spawner::Here(Packages {
+                    directory: args.packages(),
+                    path: args.path.clone(),
+                    timeout: launch.process.install_timeout,
+                }),
             };
             // Where all sessions share one process, a new one waits for none.
             let spares = if launch.process.mode == Mode::Shared { 0 } else { launch.process.warm_spares };
-            let source = Arc::new(Processes::new(program, packages, spares, state.clone()));
+            let source = Arc::new(Processes::new(program, spawner, spares, state.clone()));
             let warm = Arc::clone(&source);
             let parts = Parts { args, launch, keys, state, logbook };
-            parts.run(Arc::clone(&source), move || warm.warm(), &shutdown).await?;
+            let works = move || {
+                let warm = Arc::clone(&warm);
+                async move { warm.warm().await }
+            };
+            Box::pin(parts.run(Arc::clone(&source), works, &shutdown)).await?;
             source.stop().await;
         }
         Source::Url { url, transport, headers } => {
@@ -87,7 +103,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
             });
             let source = Sessions::new(remote.map_err(UsageError::new)?, state.clone(), logbook.clone());
             let parts = Parts { args, launch, keys, state, logbook };
-            parts.run(Arc::new(source), || {}, &shutdown).await?;
+            Box::pin(parts.run(Arc::new(source), || std::future::ready(()), &shutdown)).await?;
         }
     }
     Ok(())
@@ -102,10 +118,10 @@ struct Parts {
 }
 
 impl Parts {
-    async fn run<C: Connect>(
+    async fn run<C: Connect, F: Future<Output = ()> + Send + 'static>(
         self,
         source: Arc<C>,
-        works: impl Fn() + Send + Sync + 'static,
+        works: impl Fn() -> F + Send + Sync + 'static,
         shutdown: &Shutdown,
     ) -> anyhow::Result<()> {
         let drain = shutdown.drain();
@@ -206,12 +222,6 @@ fn keys(args: &ServeArgs) -> anyhow::Result<Keys> {
         anyhow::bail!(UsageError::new(text));
     }
     Ok(keys)
-}
-
-/// What processes are started through, so that they end with this one.
-fn wrapper() -> anyhow::Result<Vec<std::ffi::OsString>> {
-    let own = std::env::current_exe().context("cannot find this program's own file")?;
-    Ok(vec![own.into(), "wrap".into(), std::process::id().to_string().into()])
 }
 
 /// Says on standard output where clients connect, for people and for programs that chose port 0.

@@ -1,12 +1,13 @@
 //! Where the server's processes come from.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use futures::FutureExt as _;
 use mcp::json::Rope;
 use mcp::session::mux::Loss;
 use tokio::sync::OnceCell;
+use wire::child::launcher::Launcher;
 use wire::child::{Child, Program, spawn};
 use wire::link::{Connect, Event, Link};
 use wire::status::Phase;
@@ -19,11 +20,24 @@ use crate::state::{Counted, State};
 pub struct Processes {
     /// As the user gave it; what is really run is found out once.
     program: Program,
-    packages: Packages,
+    spawner: Spawner,
     resolved: OnceCell<Program>,
     spares: Mutex<Vec<Process>>,
     warm_spares: usize,
+    /// Whether the server has shown that it works: spares of one that does not are of no use.
+    works: AtomicBool,
+    /// Held by whoever starts spares.
+    filling: tokio::sync::Mutex<()>,
     state: State,
+}
+
+/// Who starts processes.
+#[derive(Debug)]
+pub enum Spawner {
+    /// This program, once it has found out what the command really runs.
+    Here(Packages),
+    /// A launcher elsewhere. The command runs as it stands: what is installed here is of no use there.
+    Launcher(Launcher),
 }
 
 /// A process whose end is noted in the state.
@@ -36,18 +50,26 @@ pub struct Process {
 
 impl Processes {
     /// Processes of `program`, `warm_spares` of them ahead of need once [`Self::warm`] is called.
-    pub fn new(program: Program, packages: Packages, warm_spares: usize, state: State) -> Self {
+    pub fn new(program: Program, spawner: Spawner, warm_spares: usize, state: State) -> Self {
         state.transport("stdio");
-        Self { program, packages, resolved: OnceCell::new(), spares: Mutex::default(), warm_spares, state }
+        let (resolved, spares, works) = (OnceCell::new(), Mutex::default(), AtomicBool::new(false));
+        let filling = tokio::sync::Mutex::default();
+        Self { program, spawner, resolved, spares, warm_spares, works, filling, state }
+    }
+
+    /// The server works: spares are kept from now on.
+    pub async fn warm(&self) {
+        self.works.store(true, Ordering::Relaxed);
+        self.refill().await;
     }
 
     /// Starts the spares that are missing. They are not initialized: what a server offers may depend on who asks.
-    pub fn warm(&self) {
-        let Some(program) = self.resolved.get() else { return };
-        let mut spares = self.lock();
-        while spares.len() < self.warm_spares {
-            match self.start(program) {
-                Ok(process) => spares.push(process),
+    async fn refill(&self) {
+        let Some(program) = self.resolved.get().filter(|_| self.works.load(Ordering::Relaxed)) else { return };
+        let _alone = self.filling.lock().await;
+        while self.lock().len() < self.warm_spares {
+            match self.start(program).await {
+                Ok(process) => self.lock().push(process),
                 Err(loss) => return tracing::warn!(error = loss.message, "no spare process could be started"),
             }
         }
@@ -63,30 +85,33 @@ impl Processes {
     fn spare(&self) -> Option<Process> {
         loop {
             let mut process = self.lock().pop()?;
-            match process.child.next().now_or_never() {
-                Some(Event::Lost(loss)) => tracing::info!(error = loss.message, "a spare process has ended"),
-                // A word before it was spoken to is nobody's.
-                Some(_) | None => return Some(process),
+            if !process.child.has_ended() {
+                return Some(process);
             }
+            tracing::info!("a spare process has ended");
         }
     }
 
-    fn start(&self, program: &Program) -> Result<Process, Loss> {
-        let child = spawn(program).map_err(|error| Loss {
-            message: format!(
-                "server `{}` cannot be started: {}: {error}; see that the program is there and may be run",
-                program.name,
-                program.program.display()
-            ),
-            data: None,
-        })?;
+    async fn start(&self, program: &Program) -> Result<Process, Loss> {
+        let (name, path) = (&program.name, program.program.display());
+        let child = match &self.spawner {
+            Spawner::Here(_) => {
+                spawn(program).map_err(|error| format!("{path}: {error}; see that the program is there and may be run"))
+            }
+            Spawner::Launcher(launcher) => launcher.spawn(program).await.map_err(|error| error.to_string()),
+        };
+        let child = child
+            .map_err(|error| Loss { message: format!("server `{name}` cannot be started: {error}"), data: None })?;
         let counted = self.state.count(child.pid());
         Ok(Process { child, state: self.state.clone(), _counted: counted })
     }
 
     async fn resolve(&self) -> Result<&Program, Loss> {
         let resolve = async || {
-            let resolved = self.packages.resolve(&self.program, &self.state).await?;
+            let resolved = match &self.spawner {
+                Spawner::Here(packages) => packages.resolve(&self.program, &self.state).await?,
+                Spawner::Launcher(_) => self.program.clone(),
+            };
             self.state.phase(Phase::Starting, "starting");
             Ok(resolved)
         };
@@ -105,9 +130,9 @@ impl Connect for Processes {
         let program = self.resolve().await?;
         let process = match self.spare() {
             Some(spare) => spare,
-            None => return self.start(program),
+            None => self.start(program).await?,
         };
-        self.warm();
+        self.refill().await;
         Ok(process)
     }
 }

@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry as Metrics;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use wire::child::{Exit, Tail};
 use wire::session::Registry;
 use wire::status::{Catalogue, LastExit, Phase, Status};
@@ -24,6 +24,8 @@ pub struct State {
     processes: Processes,
     /// The open sessions.
     pub sessions: Registry,
+    /// Told when a server that failed may work now: it is tried at once.
+    pub retry: Arc<Notify>,
 }
 
 /// Those that live: a number each, and the process id where it is a process.
@@ -49,7 +51,8 @@ fn lock(processes: &Processes) -> MutexGuard<'_, HashMap<u64, Option<u32>>> {
 impl Default for State {
     fn default() -> Self {
         let status = Status { message: "starting".to_owned(), ..Status::default() };
-        Self { status: watch::Sender::new(status), processes: Arc::default(), sessions: Registry::default() }
+        let status = watch::Sender::new(status);
+        Self { status, processes: Arc::default(), sessions: Registry::default(), retry: Arc::default() }
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 
+use anyhow::Context as _;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 /// Becomes the program; returns only on failure.
@@ -20,4 +21,10 @@ pub fn wrap(parent: i32, command: &[OsString]) -> io::Error {
     }
     let Some((program, args)) = command.split_first() else { return io::Error::other("no program was given") };
     std::process::Command::new(program).args(args).exec()
+}
+
+/// What processes are started through, so that they end with this one.
+pub fn wrapper() -> anyhow::Result<Vec<OsString>> {
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    Ok(vec![own.into(), "wrap".into(), std::process::id().to_string().into()])
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::link::{Event, Link};
 
+pub mod launcher;
 mod lines;
 mod orphans;
 mod process;
@@ -22,8 +23,8 @@ mod tail;
 
 pub use lines::Lines;
 pub use orphans::{end_all, sweep_orphans, tend_orphans};
-pub use process::{Exit, Process, Program, spawn};
-pub use tail::Tail;
+pub use process::{Exit, Pipes, Process, Program, spawn, start};
+pub use tail::{Tail, inherited_secrets};
 
 /// What may wait to be written to a server that does not read. More, and it counts as broken.
 const MAX_UNWRITTEN: usize = 64 << 20;
@@ -35,17 +36,6 @@ const READ: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long the last words of a dead server are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(50);
-
-/// The pipes of a process that was started for us.
-#[derive(Debug)]
-pub struct Pipes {
-    /// Its standard input.
-    pub stdin: pipe::Sender,
-    /// Its standard output.
-    pub stdout: pipe::Receiver,
-    /// Its standard error.
-    pub stderr: pipe::Receiver,
-}
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -81,7 +71,14 @@ impl Child {
         }
     }
 
-    /// The process id, while it runs.
+    /// Takes over a process of `program`, whose own and inherited environment hold secrets.
+    fn of(program: &Program, process: Process, pipes: Pipes, inherited: impl Iterator<Item = String>) -> Self {
+        let given = program.env.iter().map(|(_, value)| value.clone());
+        let tail = Tail::new(given.chain(inherited), program.logbook.clone());
+        Self::new(Arc::clone(&program.name), process, pipes, tail, program.max_line)
+    }
+
+    /// The process id, while it runs here.
     pub fn pid(&self) -> Option<u32> {
         self.process.pid()
     }
@@ -89,6 +86,11 @@ impl Child {
     /// The last lines of its standard error.
     pub fn tail(&self) -> &Tail {
         &self.tail
+    }
+
+    /// Whether it has ended, as far as is known without waiting.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.has_ended()
     }
 
     /// How it ended, once it has.
@@ -158,6 +160,9 @@ impl Child {
             () = writable => self.write(),
             exit = self.process.wait() => {
                 self.exit = Some(exit);
+                if self.process.is_lost() {
+                    self.broken.get_or_insert_with(|| "was lost with the launcher that ran it".to_owned());
+                }
                 // What it wrote before it ended still counts; what its descendants write does not.
                 while self.stdout.is_some() && self.lines.filled() { self.read(); }
                 self.read();

@@ -5,6 +5,7 @@
 //! connect at all. TLS is set up when the first `https` address is connected to, and not before.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,12 +175,23 @@ impl ClientError {
     fn new(endpoint: &Endpoint, error: &legacy::Error) -> Self {
         let (to, cause) = (endpoint.to_string(), root_cause(error));
         let reason = cause.to_string();
-        match error.is_connect() {
-            true if cause.is::<ConnectError>() => Self::Connect { to, reason },
-            true => Self::Connect { to, reason: format!("{reason}; see that it runs and that the address is right") },
-            false => Self::Broken { to, reason },
+        if !error.is_connect() {
+            return Self::Broken { to, reason };
         }
+        let hint = if cause.is::<ConnectError>() {
+            ""
+        } else if is_tls(cause) {
+            "; if its certificate comes from an authority of your own, name a file with that in SSL_CERT_FILE"
+        } else {
+            "; see that it runs and that the address is right"
+        };
+        Self::Connect { to, reason: reason + hint }
     }
+}
+
+fn is_tls(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    matches!(inner.and_then(|inner| inner.downcast_ref()), Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// What is below all the layers that only say where it happened.

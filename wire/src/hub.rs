@@ -47,6 +47,7 @@ pub struct Hub<C: Connect> {
     link: Connection<C::Link>,
     failures: u32,
     started: Instant,
+    look_for_idle: Clock,
     stop: Stop,
 }
 
@@ -93,7 +94,20 @@ impl<C: Connect> Hub<C> {
         let clients = Clients::new(registry, &tx);
         let departures = clients.departures();
         let (mux, link, started) = (Mux::new(settings.mux.clone()), Connection::None, Instant::now());
-        let hub = Self { connect, settings, mux, clients, departures, commands, link, failures: 0, started, stop };
+        let look_for_idle = idle_interval(&settings);
+        let hub = Self {
+            connect,
+            settings,
+            mux,
+            clients,
+            departures,
+            commands,
+            link,
+            failures: 0,
+            started,
+            look_for_idle,
+            stop,
+        };
         (hub, tx)
     }
 
@@ -108,6 +122,8 @@ impl<C: Connect> Hub<C> {
     pub async fn run(mut self) {
         loop {
             self.flush();
+            // A server that has much to say at once must not keep this thread from handing it on.
+            tokio::task::coop::consume_budget().await;
             if self.stop.drain.is_cancelled() && self.end_idle_sessions() {
                 break;
             }
@@ -202,13 +218,16 @@ impl<C: Connect> Hub<C> {
 
     /// When to look at deadlines next: the mux's, and the idle sessions' now and then.
     fn next_check(&self) -> Clock {
-        let idle = self.now() + (self.settings.idle_timeout / 4).max(Duration::from_millis(50));
-        self.mux.deadline().map_or(idle, |deadline| deadline.min(idle))
+        self.mux.deadline().map_or(self.look_for_idle, |deadline| deadline.min(self.look_for_idle))
     }
 
     fn deadline(&mut self) {
         let now = self.now();
         self.mux.expire(now);
+        if now < self.look_for_idle {
+            return;
+        }
+        self.look_for_idle = now + idle_interval(&self.settings);
         if let Some(before) = now.checked_sub(self.settings.idle_timeout) {
             let idle = self.clients.idle(before, |session| self.mux.is_busy(session));
             for session in idle {
@@ -275,4 +294,9 @@ impl<C: Connect> Hub<C> {
         self.link = Connection::None;
         self.mux.unavailable(loss);
     }
+}
+
+/// How often it is looked for sessions that are idle.
+fn idle_interval(settings: &Settings) -> Duration {
+    (settings.idle_timeout / 4).max(Duration::from_millis(50))
 }

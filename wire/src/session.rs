@@ -15,10 +15,13 @@ use tokio::sync::{Notify, mpsc};
 
 /// Commands that may wait for a session's task. Each is one HTTP request, which waits until there is room.
 pub const COMMAND_QUEUE: usize = 256;
-/// Messages that may wait for one client's connection. Beyond that, or beyond [`STREAM_BYTES`], it is too slow and cut.
-const STREAM_QUEUE: usize = 1024;
-/// The same in bytes; a single message may always wait, however large.
+/// What may wait for one client's connection, in bytes: beyond that it is too slow and cut. A single message may always
+/// wait, however large.
 const STREAM_BYTES: usize = 4 << 20;
+/// What a message that waits costs beside its text, in bytes.
+const MESSAGE_COST: usize = 256;
+/// So many messages may wait at most, by these two.
+const STREAM_QUEUE: usize = STREAM_BYTES / MESSAGE_COST;
 /// Not to be taken for a principal, which is a hash.
 const INTERNAL: &str = "internal";
 
@@ -226,8 +229,8 @@ impl Drop for StreamRx {
 impl Frame {
     fn bytes(&self) -> usize {
         match self {
-            Self::Message(delivery) => delivery.message.len(),
-            Self::Refused(_) => 0,
+            Self::Message(delivery) => MESSAGE_COST + delivery.message.len(),
+            Self::Refused(_) => MESSAGE_COST,
         }
     }
 }
@@ -374,5 +377,31 @@ impl Registry {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, SessionHandle>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp::session::mux::Relation;
+
+    use super::*;
+
+    fn message(bytes: usize) -> Frame {
+        let event = EventId { stream: StreamId::COMMON, number: 1 };
+        let message = "x".repeat(bytes).into();
+        Frame::Message(Box::new(Delivery { event, relation: Relation::None, message, last: false }))
+    }
+
+    #[tokio::test]
+    async fn a_burst_may_wait_and_what_is_too_much_is_refused_until_it_is_read() {
+        let (tx, mut rx) = stream(&Arc::default(), SessionKey(1));
+        for (bytes, fit) in [(50, 13_000..16_000), (1 << 20, 3..4), (10 << 20, 1..2)] {
+            let taken = std::iter::from_fn(|| tx.offer(message(bytes)).ok()).count();
+            assert!(fit.contains(&taken), "{taken} messages of {bytes} bytes");
+            assert_eq!(tx.offer(message(bytes)), Err(Cut::Slow));
+            for _ in 0..taken {
+                rx.next().await.unwrap();
+            }
+        }
     }
 }

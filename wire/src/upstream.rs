@@ -71,7 +71,7 @@ pub struct Settings<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidSettings {
     /// The address.
-    #[error("`url` cannot be used: {0}")]
+    #[error("`url` cannot be used")]
     Url(#[from] InvalidEndpoint),
     /// A header.
     #[error("the header `{0}` cannot be sent: names are made of letters, digits and dashes, values of visible text")]

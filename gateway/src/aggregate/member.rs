@@ -25,6 +25,8 @@ pub(super) const HELLO: &[u8] = br#""mcp-gateway/initialize""#;
 /// The sidecar ends calls that take too long, and says so better: this is for a sidecar that does not answer.
 const BACKSTOP: Duration = Duration::from_secs(3600);
 
+/// A member's session ends with the client's, which is never without a stream to it.
+const NEVER_IDLE: Duration = Duration::from_secs(86_400);
 /// The sidecar limits messages: this is for one that does not.
 const MAX_MESSAGE: usize = 256 << 20;
 
@@ -98,7 +100,7 @@ impl Opener {
             tools: ToolFilter::default(),
             server: name.to_owned(),
         };
-        let settings = Settings { mux, idle_timeout: Duration::MAX };
+        let settings = Settings { mux, idle_timeout: NEVER_IDLE };
         let (mut hub, commands) = Hub::new(Arc::new(sidecar), settings, Registry::default(), self.stop.clone());
         let handle = hub.add(id, caller, Transport::Sse)?;
         drop(commands);

@@ -108,7 +108,7 @@ impl Sidecars {
                 tokio::time::sleep(CONNECT_LIMIT).await;
             };
             tokio::select! {
-                status = process.child.wait() => format!("its sidecar ended by itself ({})", describe(status)),
+                status = process.child.wait() => format!("its sidecar ended by itself ({}); the gateway's log says more", describe(status)),
                 () = watch => process.stop(LAST_MOMENTS).await,
                 () = stop.cancelled() => process.stop(self.settings.drain_timeout + LAST_MOMENTS).await,
             }

@@ -74,6 +74,8 @@ pub(super) fn table(aggregate: &Aggregate, proxy: &Proxy, api: &Api, max_body: u
 pub(super) fn router(table: Table, gates: Gates, readiness: &Readiness) -> Router {
     let Gates { access, streams, lists, cors } = gates;
     let add = |router: Router, (path, demand, methods): (&str, Demand, MethodRouter)| {
+        let streams_there = demand == Demand::Scope(Scope::Call) || path.ends_with("/logs");
+        let methods = if streams_there { methods.layer(from_fn_with_state(streams.clone(), hold)) } else { methods };
         let methods = match demand {
             Demand::Admitted => methods,
             Demand::Scope(scope) => methods.layer(from_fn_with_state(scope, require)),
@@ -84,7 +86,6 @@ pub(super) fn router(table: Table, gates: Gates, readiness: &Readiness) -> Route
         .into_iter()
         .fold(Router::new(), add)
         .fallback(unknown)
-        .layer(from_fn_with_state(streams, hold))
         .layer(from_fn_with_state(access, identify))
         .merge(admin::health_routes(readiness));
     let router = if cors { router.layer(cross_origin()) } else { router };
@@ -119,13 +120,12 @@ fn not_allowed(methods: &'static str) -> impl IntoResponse {
     ([(axum::http::header::ALLOW, methods)], error)
 }
 
-/// Which `Host` and `Origin` are answered to.
+/// Which `Host` and `Origin` are answered to. Any `Host` where a key is demanded, as a page that tricks a browser into
+/// calling under another name has none to show, and on a Unix socket, which no browser reaches.
 pub(super) fn lists(settings: &Settings) -> Guard {
-    let Settings { listen, hosts, origins, allow_anonymous, .. } = settings;
-    // Where a key is demanded, a page that tricks a browser into calling has none to show.
-    let keyed = settings.needs_key() && hosts.is_empty();
-    let anybody = *allow_anonymous && !listen.is_loopback() && hosts.is_empty();
-    Guard::new(keyed || anybody || matches!(listen, ListenAddr::Unix(_)), hosts.clone(), origins.clone())
+    let Settings { listen, hosts, origins, .. } = settings;
+    let any_host = settings.needs_key() && hosts.is_empty() || matches!(listen, ListenAddr::Unix(_));
+    Guard::new(any_host, hosts.clone(), origins.clone())
 }
 
 #[cfg(test)]

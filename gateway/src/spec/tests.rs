@@ -317,6 +317,7 @@ mod entries {
             r#"{"command": "x", "env": {"A": "hunter2\u0000"}}"#,
             r#"{"url": "hunter2"}"#,
             r#"{"url": "ws://hunter2@h"}"#,
+            r#"{"url": "http://u:hunter2@h"}"#,
             r#"{"url": "http://h", "headers": {"A": "hunter2\n"}, "type": "hunter2"}"#,
             r#"{"command": "x", "args": "hunter2", "suspend": "hunter2", "process": {"idleTimeout": "hunter2"}}"#,
         ];

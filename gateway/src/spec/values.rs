@@ -62,6 +62,9 @@ pub(super) fn url(node: &Node) -> Result<String, Fault> {
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
     };
     match written.parse::<Uri>() {
+        Ok(uri) if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
+            Err(Fault::new(node, "must not hold a user name or a password: send them in `headers`, as `Authorization`"))
+        }
         Ok(uri) if absolute(&uri) => Ok(written.to_owned()),
         _ => Err(Fault::new(node, "must be an absolute http or https URL such as `https://host/mcp`")),
     }

@@ -93,14 +93,59 @@ fn built_messages_are_envelopes() {
     assert_eq!(Message::result(&id, "{}").kind(), Kind::Result);
 }
 
+#[test]
+fn a_line_break_inside_a_string_is_not_json() {
+    assert_eq!(
+        one("{\"jsonrpc\":\"2.0\",\"method\":\"x\",\"params\":{\"a\":\"\n\"}}").unwrap_err().code,
+        code::PARSE_ERROR
+    );
+}
+
+#[test]
+fn corpus_replays() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/envelope_parse");
+    for file in std::fs::read_dir(corpus).unwrap() {
+        check(std::fs::read(file.unwrap().path()).unwrap());
+    }
+}
+
+/// What must hold for any bytes: they are refused, or hold messages that lie on one line and read the same when they
+/// are sent on.
+fn check(raw: Vec<u8>) {
+    let messages = parse(raw.into(), 1000).map(Incoming::into_messages);
+    for message in messages.into_iter().flatten() {
+        assert!(!message.raw().iter().any(|byte| matches!(byte, b'\n' | b'\r')));
+        let again = one(std::str::from_utf8(message.raw()).unwrap()).unwrap();
+        assert_eq!((again.kind(), again.id()), (message.kind(), message.id()));
+        assert_eq!((again.method(), again.body()), (message.method(), message.body()));
+        assert_eq!(again.raw(), message.raw());
+    }
+}
+
 proptest! {
     #[test]
-    fn parsing_any_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(bytes.into(), 1000);
+    fn parsing_is_total(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in r#"[\[\]{}:,"\\a-z0-9.\n ]{0,80}"#) {
+        check(bytes);
+        check(text.into_bytes());
     }
 
     #[test]
-    fn parsing_nearly_json_never_panics(text in r#"[\[\]{}:,"\\a-z0-9.\n ]{0,80}"#) {
-        let _ = parse(text.into_bytes().into(), 1000);
+    fn what_is_nearly_a_message_is_read_the_same_when_it_is_sent_on(
+        members in proptest::collection::vec(proptest::sample::select(MEMBERS), 0..5),
+    ) {
+        check(format!("{{\"jsonrpc\":\"2.0\",\r\n{}}}", members.join(" ,\n")).into_bytes());
     }
 }
+
+const MEMBERS: &[&str] = &[
+    r#""id":1"#,
+    r#""id":"\u0061""#,
+    r#""id":null"#,
+    r#""method":"a\/b""#,
+    r#""params":{"x":[1.50]}"#,
+    r#""params":{"#,
+    r#""result":1e2"#,
+    r#""error":{}"#,
+    r#""\u0069d":7"#,
+    r#""vendor":"}""#,
+];

@@ -3,19 +3,22 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::net::unix::pipe;
 
 use crate::logbook::Logbook;
 
+use super::Child;
+use super::launcher::Launched;
 use super::orphans::{COOKIE, Cookie};
 use super::tail::inherited_secrets;
-use super::{Child, Pipes, Tail};
 
 /// What to run.
 #[derive(Clone)]
@@ -55,6 +58,12 @@ pub struct Exit {
     pub signal: Option<i32>,
 }
 
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        Self { code: status.code(), signal: status.signal() }
+    }
+}
+
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code, self.signal) {
@@ -71,16 +80,29 @@ impl fmt::Display for Exit {
 /// A running process and its group.
 #[derive(Debug)]
 pub struct Process {
-    child: tokio::process::Child,
-    group: Option<Pid>,
+    running: Running,
     ended: Option<Exit>,
-    _cookie: Cookie,
+    lost: bool,
+}
+
+#[derive(Debug)]
+enum Running {
+    Here { child: tokio::process::Child, group: Option<Pid>, _cookie: Cookie },
+    Launched(Launched),
 }
 
 impl Process {
-    /// Its id, while it runs.
+    /// One that a launcher started.
+    pub(super) fn launched(launched: Launched) -> Self {
+        Self { running: Running::Launched(launched), ended: None, lost: false }
+    }
+
+    /// Its id, while it runs; `None` for one that runs elsewhere, where ids mean something else.
     pub fn pid(&self) -> Option<u32> {
-        self.child.id()
+        match &self.running {
+            Running::Here { child, .. } => child.id(),
+            Running::Launched(_) => None,
+        }
     }
 
     /// Waits for its end. May be called again.
@@ -88,16 +110,41 @@ impl Process {
         if let Some(exit) = self.ended {
             return exit;
         }
-        let status = self.child.wait().await;
-        let exit = status.map(|status| Exit { code: status.code(), signal: status.signal() }).unwrap_or_default();
+        let exit = match &mut self.running {
+            Running::Here { child, .. } => child.wait().await.map(Exit::from).unwrap_or_default(),
+            Running::Launched(launched) => {
+                let exit = launched.wait().await;
+                self.lost = exit.is_none();
+                exit.unwrap_or_default()
+            }
+        };
         *self.ended.insert(exit)
+    }
+
+    /// Whether it has ended, as far as is known without waiting.
+    pub(super) fn has_ended(&mut self) -> bool {
+        if let Running::Here { child, .. } = &mut self.running
+            && let Ok(Some(status)) = child.try_wait()
+        {
+            self.ended.get_or_insert_with(|| status.into());
+        }
+        self.wait().now_or_never().is_some()
+    }
+
+    /// Whether it was found to have ended with the launcher that ran it.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Signals the whole group.
     pub fn signal_group(&self, signal: Signal) {
-        if let Some(group) = self.group {
-            // The group may be gone.
-            let _ = kill_process_group(group, signal);
+        match &self.running {
+            Running::Here { group: Some(group), .. } => {
+                // The group may be gone.
+                let _ = kill_process_group(*group, signal);
+            }
+            Running::Here { group: None, .. } => {}
+            Running::Launched(launched) => launched.signal_group(signal),
         }
     }
 
@@ -107,11 +154,47 @@ impl Process {
     }
 }
 
+/// The pipes of a process that was started for us.
+#[derive(Debug)]
+pub struct Pipes {
+    /// Its standard input.
+    pub stdin: pipe::Sender,
+    /// Its standard output.
+    pub stdout: pipe::Receiver,
+    /// Its standard error.
+    pub stderr: pipe::Receiver,
+}
+
+impl Pipes {
+    /// Our ends of its standard input, output and error.
+    ///
+    /// # Errors
+    /// When they are not three, or not pipes of these directions.
+    pub fn new(ends: Vec<OwnedFd>) -> io::Result<Self> {
+        let not_three = |_| io::Error::new(io::ErrorKind::InvalidInput, "a process has three pipes");
+        let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(ends).map_err(not_three)?;
+        Ok(Self {
+            stdin: pipe::Sender::from_owned_fd(stdin)?,
+            stdout: pipe::Receiver::from_owned_fd(stdout)?,
+            stderr: pipe::Receiver::from_owned_fd(stderr)?,
+        })
+    }
+}
+
 /// Starts a program.
 ///
 /// # Errors
 /// When the system refuses: no such program, no more processes, …
 pub fn spawn(program: &Program) -> io::Result<Child> {
+    let (process, ends) = start(program)?;
+    Ok(Child::of(program, process, Pipes::new(ends)?, inherited_secrets()))
+}
+
+/// Starts a program, and gives the other ends of its standard input, output and error.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn start(program: &Program) -> io::Result<(Process, Vec<OwnedFd>)> {
     let cookie = Cookie::new();
     let mut words = program.wrapper.iter().cloned().chain([program.program.clone().into_os_string()]);
     let mut command = tokio::process::Command::new(words.next().unwrap_or_default());
@@ -123,14 +206,12 @@ pub fn spawn(program: &Program) -> io::Result<Child> {
     }
     let mut child = command.spawn()?;
     let gone = || io::Error::other("the process has no pipes");
-    let pipes = Pipes {
-        stdin: pipe::Sender::from_owned_fd(child.stdin.take().ok_or_else(gone)?.into_owned_fd()?)?,
-        stdout: pipe::Receiver::from_owned_fd(child.stdout.take().ok_or_else(gone)?.into_owned_fd()?)?,
-        stderr: pipe::Receiver::from_owned_fd(child.stderr.take().ok_or_else(gone)?.into_owned_fd()?)?,
-    };
+    let ends = vec![
+        child.stdin.take().ok_or_else(gone)?.into_owned_fd()?,
+        child.stdout.take().ok_or_else(gone)?.into_owned_fd()?,
+        child.stderr.take().ok_or_else(gone)?.into_owned_fd()?,
+    ];
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let process = Process { child, group, ended: None, _cookie: cookie };
-    let given = program.env.iter().map(|(_, value)| value.clone());
-    let tail = Tail::new(given.chain(inherited_secrets()), program.logbook.clone());
-    Ok(Child::new(Arc::clone(&program.name), process, pipes, tail, program.max_line))
+    let running = Running::Here { child, group, _cookie: cookie };
+    Ok((Process { running, ended: None, lost: false }, ends))
 }

@@ -139,7 +139,7 @@ impl Tail {
 }
 
 /// Secrets in the environment that a server inherits from this process.
-pub(super) fn inherited_secrets() -> impl Iterator<Item = String> {
+pub fn inherited_secrets() -> impl Iterator<Item = String> {
     let is_secret = |name: &str| SECRET_NAMES.iter().any(|part| name.to_ascii_uppercase().contains(part));
     let named = std::env::vars_os().filter(move |(name, _)| name.to_str().is_some_and(is_secret));
     named.filter_map(|(_, value)| value.into_string().ok())

@@ -1,22 +1,38 @@
 //! Where a server listens.
 
-use std::ffi::OsString;
 use std::fmt;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
-/// What stands for `http` in addresses whose host is the path of a socket in hexadecimal. They never leave this
-/// program: connections are pooled by scheme and host, so those of a socket need both.
+/// What stands for `http` in addresses whose host is the number of a socket. They never leave this program: connections
+/// are pooled by scheme and host, so those of a socket need both, and short ones, for they are hashed at every request.
 const UNIX: &str = "unix";
+/// The longest path that a socket's address holds, in bytes.
+const MAX_PATH: usize = 107;
 
 /// A host and port to reach by HTTP or HTTPS, or a unix socket. Cheap to clone.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Endpoint {
     scheme: Scheme,
     authority: Authority,
+    socket: Option<Arc<Socket>>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    number: u64,
+    path: PathBuf,
+}
+
+/// The sockets that endpoints stand for.
+static SOCKETS: Mutex<Sockets> = Mutex::new(Sockets { last: 0, known: Vec::new() });
+
+struct Sockets {
+    last: u64,
+    known: Vec<Weak<Socket>>,
 }
 
 /// The address cannot be connected to.
@@ -41,20 +57,24 @@ impl Endpoint {
         match authority.as_str() {
             text if text.contains('@') => Err(InvalidEndpoint::UserInfo),
             _ if authority.host().is_empty() => Err(InvalidEndpoint::Scheme),
-            _ => Ok(Self { scheme, authority }),
+            _ => Ok(Self { scheme, authority, socket: None }),
         }
     }
 
     /// A unix socket, over which plain HTTP is spoken.
     pub fn unix(path: &Path) -> Result<Self, InvalidEndpoint> {
-        let hex: String = path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        if path.as_os_str().len() > MAX_PATH {
+            return Err(InvalidEndpoint::Path);
+        }
+        let socket = sockets().number(path);
         let scheme = UNIX.parse().map_err(|_| InvalidEndpoint::Scheme)?;
-        Ok(Self { scheme, authority: hex.parse().map_err(|_| InvalidEndpoint::Path)? })
+        let authority = socket.number.to_string().parse().map_err(|_| InvalidEndpoint::Scheme)?;
+        Ok(Self { scheme, authority, socket: Some(socket) })
     }
 
     /// Whether it is a unix socket.
     pub fn is_unix(&self) -> bool {
-        self.scheme.as_str() == UNIX
+        self.socket.is_some()
     }
 
     /// Whether both are one origin (RFC 6454): the same scheme, host and port.
@@ -79,16 +99,41 @@ impl Endpoint {
 
 /// The socket that an address of [`Endpoint::uri`] stands for, if it is one.
 pub(super) fn socket(uri: &Uri) -> Option<PathBuf> {
-    let hex = uri.host().filter(|_| uri.scheme_str() == Some(UNIX))?;
-    let byte = |at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
-    let path: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
-    Some(OsString::from_vec(path?).into())
+    let number: u64 = uri.host().filter(|_| uri.scheme_str() == Some(UNIX))?.parse().ok()?;
+    let found = sockets().known.iter().filter_map(Weak::upgrade).find(|socket| socket.number == number);
+    found.map(|socket| socket.path.clone())
 }
+
+fn sockets() -> MutexGuard<'static, Sockets> {
+    SOCKETS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sockets {
+    /// The socket of that path, which keeps its number for as long as an endpoint stands for it.
+    fn number(&mut self, path: &Path) -> Arc<Socket> {
+        self.known.retain(|socket| socket.strong_count() > 0);
+        if let Some(known) = self.known.iter().filter_map(Weak::upgrade).find(|socket| socket.path == path) {
+            return known;
+        }
+        self.last += 1;
+        let socket = Arc::new(Socket { number: self.last, path: path.to_owned() });
+        self.known.push(Arc::downgrade(&socket));
+        socket
+    }
+}
+
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.scheme == other.scheme && self.authority == other.authority
+    }
+}
+
+impl Eq for Endpoint {}
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match socket(&self.uri(PathAndQuery::from_static("/"))) {
-            Some(path) => write!(f, "unix:{}", path.display()),
+        match &self.socket {
+            Some(socket) => write!(f, "unix:{}", socket.path.display()),
             None => write!(f, "{}://{}", self.scheme, self.authority),
         }
     }
@@ -119,9 +164,19 @@ mod tests {
     fn a_socket_is_found_again_in_the_address_that_stands_for_it() {
         let path = Path::new("/run/a b/é.sock");
         let endpoint = Endpoint::unix(path).unwrap();
+        let uri = endpoint.uri(PathAndQuery::from_static("/mcp"));
         assert!(endpoint.is_unix());
-        assert_eq!(socket(&endpoint.uri(PathAndQuery::from_static("/mcp"))).as_deref(), Some(path));
+        assert_eq!(socket(&uri).as_deref(), Some(path));
         assert_eq!(endpoint.to_string(), "unix:/run/a b/é.sock");
-        assert_eq!(socket(&"http://2f61/".parse().unwrap()), None);
+        assert!(endpoint == Endpoint::unix(path).unwrap() && endpoint != Endpoint::unix("/other".as_ref()).unwrap());
+        drop(endpoint);
+        assert_eq!(socket(&uri), None);
+        assert_eq!(Endpoint::unix("x".repeat(108).as_ref()), Err(InvalidEndpoint::Path));
+    }
+
+    #[test]
+    fn no_address_of_a_user_stands_for_a_socket() {
+        let socket_uri = Endpoint::unix("/run/x".as_ref()).unwrap().uri(PathAndQuery::from_static("/"));
+        assert_eq!(Endpoint::tcp(&socket_uri), Err(InvalidEndpoint::Scheme));
     }
 }

@@ -15,6 +15,7 @@ use mcp::session::streams::Delivery;
 use mcp::sse::{COMMENT_KEEPALIVE, Chunks, EventHead, encode, encode_text};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::streamable::Opening;
 use crate::session::{Frame, StreamRx};
 
 /// How often an idle stream says that it is there. Proxies cut streams that are silent for 30 s and more.
@@ -29,12 +30,20 @@ pub struct EventBody {
     keep_alive: Pin<Box<Sleep>>,
     /// Whether events carry ids, so that the stream can be resumed.
     ids: bool,
+    /// The session that the last event opens, unless it refuses to.
+    opening: Option<Opening>,
 }
 
 impl EventBody {
     /// The events of `frames`.
     pub fn new(frames: StreamRx, ids: bool) -> Self {
-        Self { frames, ready: Vec::new(), keep_alive: Box::pin(sleep(KEEP_ALIVE)), ids }
+        Self { frames, ready: Vec::new(), keep_alive: Box::pin(sleep(KEEP_ALIVE)), ids, opening: None }
+    }
+
+    /// Ends with the answer to `initialize`.
+    #[must_use]
+    pub(super) fn opening(self, session: Opening) -> Self {
+        Self { opening: Some(session), ..self }
     }
 
     /// Starts with the event that names the endpoint for messages (2024-11-05, "HTTP with SSE").
@@ -75,7 +84,10 @@ impl EventBody {
 
     fn take(&mut self, frame: Frame) {
         let Frame::Message(delivery) = frame else { return };
-        let Delivery { event, message, .. } = *delivery;
+        let Delivery { event, message, last, .. } = *delivery;
+        if last && let Some(session) = self.opening.take() {
+            session.answered(&message);
+        }
         if !message.is_empty() {
             let id = self.ids.then(|| event.to_string());
             let head = EventHead { id: id.as_deref(), event: Some("message"), retry: None };

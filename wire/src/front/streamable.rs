@@ -69,22 +69,37 @@ async fn initialize<D: Door>(
     let id = HeaderValue::from_str(&front.door.present(&session, false)).map_err(|_| Problem::no_session())?;
     let (stream, mut frames) = session.stream();
     session.post(vec![message], Some(stream)).await.map_err(|_| Problem::no_session())?;
-    let first = first_frame(&mut frames, accepts).await;
-    let refused = matches!(&first, First::Plain(answer) if is_error(answer));
-    let mut response = respond(first, frames, accepts, None)?;
-    if !refused {
-        response.headers_mut().insert(SESSION, id);
-        handle.keep();
-    }
+    let mut response = match first_frame(&mut frames, accepts).await {
+        First::Problem(problem) => return Err(problem),
+        First::Plain(answer) => {
+            let opened = handle.answered(&answer);
+            let response = plain(answer);
+            if !opened {
+                return Ok(response);
+            }
+            response
+        }
+        First::Stream(frame) => {
+            let body = EventBody::new(frames, true).opening(handle);
+            frame.into_iter().fold(body, EventBody::then).into_response()
+        }
+    };
+    response.headers_mut().insert(SESSION, id);
     Ok(response)
 }
 
-/// A session whose `initialize` has not been answered: ends when the client does not wait for that.
-struct Opening(Option<SessionHandle>);
+/// A session whose `initialize` has not been answered: ends when that is refused, or the client does not wait for it.
+#[derive(Debug)]
+pub(super) struct Opening(Option<SessionHandle>);
 
 impl Opening {
-    fn keep(mut self) {
-        self.0 = None;
+    /// The answer to `initialize` has come. Whether the session is open now.
+    pub(super) fn answered(mut self, answer: &Rope) -> bool {
+        let opened = !is_error(answer);
+        if opened {
+            self.0 = None;
+        }
+        opened
     }
 }
 

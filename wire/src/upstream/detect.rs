@@ -64,8 +64,9 @@ fn unknown(site: &Site, failures: &[Failure]) -> Failure {
     let telling = failures.iter().find_map(|failure| failure.error.as_ref()?.str_at(&["message"]));
     let says = telling.map(|text| format!(" ({text})")).unwrap_or_default();
     let statuses: Vec<_> = failures.iter().filter_map(|failure| failure.status).map(|s| s.to_string()).collect();
+    let below = if site.target.is_endpoint() { "" } else { ", nor at /mcp and /sse below it" };
     let what = format!(
-        "{} speaks neither Streamable HTTP nor HTTP+SSE at that path{says}: its answers were {}; check `url`",
+        "{} speaks neither Streamable HTTP nor HTTP+SSE at that path{below}{says}: its answers were {}; check `url`",
         site.target.endpoint,
         statuses.join(", "),
     );

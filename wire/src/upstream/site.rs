@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use super::Target;
 use super::events::{EventStream, Media};
 use super::failure::Failure;
-use crate::client::{Body, HttpClient, full};
+use crate::client::{Body, HttpClient, empty, full};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -36,24 +36,38 @@ pub struct Site {
 }
 
 impl Site {
-    /// POSTs a message, with `more` headers; gives back an answer that says it was taken.
+    /// The headers of every POST.
+    pub(super) fn posting(&self) -> HeaderMap {
+        let mut headers = self.asking(EITHER);
+        headers.insert(CONTENT_TYPE, JSON);
+        headers
+    }
+
+    /// The headers of every GET.
+    pub(super) fn listening(&self) -> HeaderMap {
+        self.asking(EVENTS)
+    }
+
+    fn asking(&self, accept: HeaderValue) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.entry(USER_AGENT).or_insert(AGENT);
+        headers.insert(ACCEPT, accept);
+        headers
+    }
+
+    /// POSTs a message; gives back an answer that says it was taken.
     pub(super) async fn post(
         &self,
         target: &Target,
-        more: HeaderMap,
+        headers: HeaderMap,
         message: Bytes,
     ) -> Result<Response<Incoming>, Failure> {
-        let mut request = self.request(Method::POST, target, more, full(message));
-        request.headers_mut().insert(CONTENT_TYPE, JSON);
-        request.headers_mut().insert(ACCEPT, EITHER);
-        self.send(&self.calls, target, request).await
+        self.send(&self.calls, Method::POST, target, headers, full(message)).await
     }
 
     /// Opens a stream of events by GET.
-    pub(super) async fn open(&self, more: HeaderMap) -> Result<EventStream, Failure> {
-        let mut request = self.request(Method::GET, &self.target, more, full(Bytes::new()));
-        request.headers_mut().insert(ACCEPT, EVENTS);
-        let response = self.send(&self.streams, &self.target, request).await?;
+    pub(super) async fn open(&self, headers: HeaderMap) -> Result<EventStream, Failure> {
+        let response = self.send(&self.streams, Method::GET, &self.target, headers, empty()).await?;
         match Media::of(response.headers()) {
             Media::Events => Ok(EventStream::new(response.into_body(), self.max_message)),
             _ => Err(self.failure(Some(response.status()), "its address has no event stream; check `url`")),
@@ -61,32 +75,26 @@ impl Site {
     }
 
     /// Ends a session.
-    pub(super) async fn delete(&self, more: HeaderMap) -> Result<(), Failure> {
-        let request = self.request(Method::DELETE, &self.target, more, full(Bytes::new()));
-        self.send(&self.calls, &self.target, request).await.map(drop)
+    pub(super) async fn delete(&self, headers: HeaderMap) -> Result<(), Failure> {
+        self.send(&self.calls, Method::DELETE, &self.target, headers, empty()).await.map(drop)
     }
 
     pub(super) fn failure(&self, status: Option<http::StatusCode>, what: impl fmt::Display) -> Failure {
         Failure::new(&self.name, status, what)
     }
 
-    fn request(&self, method: Method, target: &Target, more: HeaderMap, body: Body) -> Request<Body> {
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = target.path.clone().into();
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
-        headers.entry(USER_AGENT).or_insert(AGENT);
-        headers.extend(more);
-        request
-    }
-
     async fn send(
         &self,
         client: &HttpClient,
+        method: Method,
         target: &Target,
-        request: Request<Body>,
+        headers: HeaderMap,
+        body: Body,
     ) -> Result<Response<Incoming>, Failure> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = target.path.clone().into();
+        *request.headers_mut() = headers;
         let response = client.request(&target.endpoint, request).await;
         let response = response.map_err(|error| self.failure(None, error))?;
         if response.status().is_success() {

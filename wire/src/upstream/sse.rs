@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use mcp::envelope::{Message, RequestId, code};
 use mcp::json::Rope;
 
@@ -47,7 +47,7 @@ struct Posted {
 impl SseLink {
     /// Opens the stream and waits for its first event.
     pub(super) async fn connect(site: Arc<Site>) -> Result<Self, Failure> {
-        let mut stream = site.open(HeaderMap::new()).await?;
+        let mut stream = site.open(site.listening()).await?;
         let first = tokio::time::timeout(PATIENCE, endpoint(&mut stream)).await;
         let missing = || site.failure(Some(StatusCode::OK), "its event stream names no endpoint; check `transport`");
         let reference = first.ok().flatten().ok_or_else(missing)?;
@@ -111,7 +111,7 @@ async fn endpoint(stream: &mut EventStream) -> Option<String> {
 }
 
 async fn post(site: Arc<Site>, endpoint: Target, kind: Kind, id: Option<RequestId>, body: Bytes) -> Posted {
-    let failure = match site.post(&endpoint, HeaderMap::new(), body).await {
+    let failure = match site.post(&endpoint, site.posting(), body).await {
         Ok(response) => {
             drain(response.into_body()).await;
             None

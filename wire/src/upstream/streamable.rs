@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::Site;
 use super::events::drain;
-use super::outbox::{Full, Kind, Outbox};
+use super::outbox::{Kind, Outbox};
 use crate::link::{Event, Link};
 
 mod exchange;
@@ -123,12 +123,12 @@ impl StreamableLink {
 
 impl Link for StreamableLink {
     fn send(&mut self, message: Rope) {
-        match self.outbox.push(message) {
-            Ok(cancelled) => self.release(cancelled.as_ref()),
-            Err(Full) => {
-                self.lost = Some(self.session.site.failure(None, "it does not take what is sent to it").into())
-            }
-        }
+        let Ok(cancelled) = self.outbox.push(message) else {
+            let failure = self.session.site.failure(None, "it does not take what is sent to it");
+            self.lost = Some(failure.into());
+            return;
+        };
+        self.release(cancelled.as_ref());
     }
 
     async fn next(&mut self) -> Event {

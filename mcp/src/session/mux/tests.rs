@@ -4,6 +4,10 @@ use super::*;
 use crate::envelope::{self, Incoming, Kind, Message};
 use crate::session::Clock;
 
+mod calls;
+mod link;
+mod shared;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A connection with its outputs as texts: `> …` to the server, `KEY relation …` to a client.
@@ -102,61 +106,6 @@ fn equal_ids_of_two_sessions_never_meet() {
 }
 
 #[test]
-fn a_shared_server_is_greeted_once_and_every_initialize_is_answered_from_that() {
-    let mut bench = Bench::new(Sharing::Common);
-    let a = bench.mux.attach();
-    bench.client(a, r#"{"jsonrpc":"2.0","id":"x","method":"initialize","params":{"protocolVersion":"2024-11-05"}}"#);
-    assert!(bench.outs().is_empty() && bench.mux.wants_server());
-    bench.mux.connected(bench.now);
-    let greeting = bench.outs().concat();
-    assert!(greeting.contains(r#""id":1,"method":"initialize""#) && greeting.contains(r#""capabilities":{}"#));
-    bench.server(r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","serverInfo":{"x":1.0}}}"#);
-    assert_eq!(
-        bench.outs(),
-        [
-            r#"> {"method":"notifications/initialized"}"#,
-            r#"1 answer {"id":"x","result":{"protocolVersion":"2024-11-05","serverInfo":{"x":1.0}}}"#,
-        ]
-    );
-    bench.client(a, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-    assert!(bench.outs().is_empty());
-    assert_eq!(bench.mux.version(a), Some(Version::V2024_11_05));
-}
-
-#[test]
-fn a_shared_server_that_does_not_shake_hands_is_given_up() {
-    let mut bench = Bench::new(Sharing::Common);
-    bench.mux.connected(bench.now);
-    bench.outs();
-    bench.mux.expire(61 * SECOND);
-    assert!(bench.outs()[0].starts_with("hopeless: server `s` did not answer initialize within 60 s"));
-    bench.mux.connected(bench.now);
-    bench.outs();
-    bench.server(r#"{"jsonrpc":"2.0","id":2,"error":{"code":-1,"message":"not today"}}"#);
-    assert_eq!(bench.outs(), ["hopeless: server `s` refused to initialize: not today"]);
-}
-
-#[test]
-fn what_waits_is_answered_when_the_server_ends_before_it_has_shaken_hands() {
-    let mut bench = Bench::new(Sharing::Common);
-    let a = bench.mux.attach();
-    bench.client(a, r#"{"jsonrpc":"2.0","id":"x","method":"initialize"}"#);
-    bench.mux.connected(bench.now);
-    bench.outs();
-    bench.mux.disconnected(&Loss { message: "exited with code 7".to_owned(), data: None });
-    assert_eq!(bench.outs(), [r#"1 answer {"id":"x","error":{"code":-32603,"message":"exited with code 7"}}"#]);
-}
-
-#[test]
-fn a_handshake_that_cannot_be_read_is_hopeless() {
-    let mut bench = Bench::new(Sharing::Common);
-    bench.mux.connected(bench.now);
-    bench.outs();
-    bench.mux.unreadable_answer(1, "nests too deep");
-    assert_eq!(bench.outs(), ["hopeless: nests too deep"]);
-}
-
-#[test]
 fn progress_goes_to_its_request_with_the_token_the_client_wrote() {
     let (mut bench, _, b) = Bench::common();
     let call =
@@ -169,22 +118,6 @@ fn progress_goes_to_its_request_with_the_token_the_client_wrote() {
     bench.server(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
     bench.server(r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":2,"progress":2}}"#);
     assert_eq!(bench.outs().len(), 1, "progress after the answer is dropped");
-}
-
-#[test]
-fn a_cancelled_request_is_not_answered() {
-    let (mut bench, session) = Bench::exclusive();
-    bench.client(session, r#"{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"t"}}"#);
-    bench.outs();
-    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"c","reason":"r"}}"#;
-    bench.client(session, cancel);
-    bench.server(r#"{"jsonrpc":"2.0","id":2,"result":"late"}"#);
-    assert_eq!(
-        bench.outs(),
-        [r#"> {"method":"notifications/cancelled","params":{"requestId":2,"reason":"r"}}"#, "1 abandoned ",]
-    );
-    bench.client(session, cancel);
-    assert!(bench.outs().is_empty(), "a second cancel is nobody's");
 }
 
 #[test]
@@ -204,13 +137,6 @@ fn a_question_of_the_server_goes_to_its_session_and_the_answer_back_with_its_id(
 }
 
 #[test]
-fn nobody_is_asked_through_a_shared_connection() {
-    let (mut bench, ..) = Bench::common();
-    bench.server(r#"{"jsonrpc":"2.0","id":1,"method":"roots/list"}"#);
-    assert!(bench.outs()[0].starts_with(r#"> {"id":1,"error":{"code":-32601"#));
-}
-
-#[test]
 fn an_answer_from_another_session_is_not_accepted() {
     let mut bench = Bench::new(Sharing::Exclusive);
     let (a, b) = (bench.mux.attach(), bench.mux.attach());
@@ -224,69 +150,6 @@ fn an_answer_from_another_session_is_not_accepted() {
 }
 
 #[test]
-fn a_lost_server_fails_what_it_was_given_and_the_next_one_gets_what_waited() {
-    let (mut bench, session) = Bench::exclusive();
-    bench.client(session, r#"{"jsonrpc":"2.0","id":"l","method":"logging/setLevel","params":{"level":"info"}}"#);
-    bench.client(session, r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"t"}}"#);
-    bench.server(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
-    bench.server(r#"{"jsonrpc":"2.0","id":8,"method":"roots/list"}"#);
-    bench.outs();
-    let loss = Loss { message: "exited with code 3".to_owned(), data: Some(r#"{"exitCode":3}"#.to_owned()) };
-    bench.mux.disconnected(&loss);
-    bench.client(session, r#"{"jsonrpc":"2.0","id":"b","method":"tools/call","params":{"name":"t"}}"#);
-    assert_eq!(
-        bench.outs(),
-        [
-            r#"1 during {"method":"notifications/cancelled","params":{"requestId":4,"reason":"the server has ended"}}"#,
-            r#"1 answer {"id":"a","error":{"code":-32603,"message":"exited with code 3","data":{"exitCode":3}}}"#,
-        ]
-    );
-    assert!(bench.mux.wants_server());
-    bench.mux.connected(bench.now);
-    assert_eq!(bench.outs(), [r#"> {"id":5,"method":"initialize","params":{"capabilities":{}}}"#]);
-    bench.server(r#"{"jsonrpc":"2.0","id":5,"result":{}}"#);
-    assert_eq!(
-        bench.outs(),
-        [
-            r#"> {"method":"notifications/initialized"}"#,
-            r#"> {"id":6,"method":"logging/setLevel","params":{"level":"info"}}"#,
-            r#"> {"id":7,"method":"tools/call","params":{"name":"t"}}"#,
-        ]
-    );
-}
-
-#[test]
-fn when_no_server_will_come_what_waits_is_answered() {
-    let mut bench = Bench::new(Sharing::Exclusive);
-    let session = bench.mux.attach();
-    bench.client(session, r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#);
-    bench.mux.unavailable(&Loss { message: "no such program".to_owned(), data: None });
-    assert_eq!(bench.outs(), [r#"1 answer {"id":1,"error":{"code":-32603,"message":"no such program"}}"#]);
-    assert!(!bench.mux.wants_server());
-}
-
-#[test]
-fn a_request_without_answer_times_out_unless_it_reports_progress_or_waits_for_the_client() {
-    let (mut bench, session) = Bench::exclusive();
-    bench.client(
-        session,
-        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"progressToken":1}}}"#,
-    );
-    bench.now = 50 * SECOND;
-    bench.server(r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":2}}"#);
-    bench.now = 100 * SECOND;
-    bench.server(r#"{"jsonrpc":"2.0","id":8,"method":"elicitation/create"}"#);
-    bench.outs();
-    bench.mux.expire(300 * SECOND);
-    assert!(bench.outs().is_empty());
-    bench.client(session, r#"{"jsonrpc":"2.0","id":3,"result":{}}"#);
-    bench.mux.expire(bench.mux.deadline().unwrap());
-    let outs = bench.outs();
-    assert!(outs[1].contains("notifications/cancelled"), "{outs:?}");
-    assert!(outs[2].contains("-32001") && outs[2].contains("within 60 s"), "{outs:?}");
-}
-
-#[test]
 fn a_hidden_tool_is_neither_listed_nor_called() {
     let (mut bench, session) = Bench::exclusive();
     bench.client(session, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"secret"}}"#);
@@ -297,48 +160,49 @@ fn a_hidden_tool_is_neither_listed_nor_called() {
 }
 
 #[test]
-fn updates_of_a_shared_server_go_to_those_who_subscribed_and_the_last_one_unsubscribes() {
-    let (mut bench, a, b) = Bench::common();
-    let request =
-        |method: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"uri":"f:///x"}}}}"#);
-    let updated = r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"f:///x"}}"#;
-    bench.client(a, &request("resources/subscribe"));
-    bench.client(b, &request("resources/subscribe"));
-    bench.outs();
-    bench.client(a, &request("resources/unsubscribe"));
-    assert_eq!(bench.outs(), [r#"1 answer {"id":1,"result":{}}"#]);
-    bench.server(updated);
-    assert_eq!(bench.outs().len(), 1);
-    bench.mux.detach(b);
-    let outs = bench.outs();
-    assert!(outs.iter().any(|out| out.contains("resources/unsubscribe")), "{outs:?}");
-    bench.server(updated);
-    assert!(bench.outs().is_empty());
-}
-
-#[test]
-fn a_log_line_of_a_shared_server_is_delivered_only_when_one_session_can_have_caused_it() {
-    let (mut bench, a, b) = Bench::common();
-    let log = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#;
-    bench.server(log);
-    assert!(bench.outs().is_empty());
-    bench.client(a, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#);
-    bench.server(log);
-    assert!(bench.outs()[1].starts_with("1 during"));
-    bench.client(b, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#);
-    bench.server(log);
-    assert_eq!(bench.outs().len(), 1, "only the request of b");
-}
-
-#[test]
-fn the_end_of_a_session_cancels_its_calls_and_answers_its_questions() {
+fn a_server_may_write_ids_and_tokens_as_strings() {
     let (mut bench, session) = Bench::exclusive();
-    bench.client(session, r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#);
-    bench.server(r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#);
+    bench.client(session, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"progressToken":1.0}}}"#);
+    bench.server(r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"2"}}"#);
+    bench.server(r#"{"jsonrpc":"2.0","id":"2","result":{}}"#);
+    assert_eq!(
+        bench.outs()[1..],
+        [
+            r#"1 during {"method":"notifications/progress","params":{"progressToken":1.0}}"#,
+            r#"1 answer {"id":1,"result":{}}"#,
+        ]
+    );
+}
+
+#[test]
+fn a_token_is_the_connections_own_however_it_is_spelled_and_refused_when_it_is_given_twice() {
+    let (mut bench, session) = Bench::exclusive();
+    let list = |meta: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{"_meta":{meta}}}}}"#);
+    bench.client(session, &list(r#"{"progress\u0054oken":7}"#));
+    assert_eq!(bench.outs(), [r#"> {"id":2,"method":"tools/list","params":{"_meta":{"progress\u0054oken":2}}}"#]);
+    bench.client(session, &list(r#"{"progressToken":7,"progressToken":8}"#));
+    bench.client(session, &list(r#"{"progressToken":7},"_meta":{}"#));
+    assert!(bench.outs().iter().all(|out| out.starts_with(r#"1 answer {"id":1,"error":{"code":-32602"#)));
+}
+
+#[test]
+fn a_tool_that_could_be_understood_as_another_is_not_called() {
+    let (mut bench, session) = Bench::exclusive();
+    for params in [r#""name":"open","name":"secret""#, r#""name":"open","n\u0061me":"secret""#, r#""Name":"secret""#] {
+        bench.client(session, &format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{{params}}}}}"#));
+        assert!(bench.outs()[0].starts_with("1 answer"), "{params}");
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_large_message_does_not_hold_it_in_memory() {
+    let (mut bench, session) = Bench::exclusive();
+    let long = "x".repeat(10_000);
+    let meta = format!(r#"{{"progressToken":"t","x":"{long}"}}"#);
+    let request =
+        message(&format!(r#"{{"jsonrpc":"2.0","id":"a","method":"tools/list","params":{{"_meta":{meta}}}}}"#));
+    let bytes = request.raw().clone();
+    bench.mux.from_client(session, request, bench.now);
     bench.outs();
-    assert!(bench.mux.is_busy(session));
-    bench.mux.detach(session);
-    let outs = bench.outs();
-    assert!(outs[0].contains(r#""requestId":2"#) && outs[1].starts_with(r#"> {"id":"q","error""#), "{outs:?}");
-    assert_eq!(message(r#"{"jsonrpc":"2.0","id":1,"result":1}"#).kind(), Kind::Result);
+    assert!(bytes.is_unique());
 }

@@ -23,11 +23,13 @@ pub(in crate::upstream) struct Session {
     pub(in crate::upstream) site: Arc<Site>,
     id: OnceLock<HeaderValue>,
     version: OnceLock<HeaderValue>,
+    /// The headers of every POST, once both are known.
+    posting: OnceLock<HeaderMap>,
 }
 
 impl Session {
     pub(in crate::upstream) fn new(site: Arc<Site>) -> Self {
-        Self { site, id: OnceLock::new(), version: OnceLock::new() }
+        Self { site, id: OnceLock::new(), version: OnceLock::new(), posting: OnceLock::new() }
     }
 
     /// Takes the session's name from the head of the answer to `initialize`.
@@ -44,16 +46,18 @@ impl Session {
         let version = result.str_at(&["protocolVersion"]).and_then(|text| HeaderValue::from_str(&text).ok());
         if let Some(version) = version {
             self.version.get_or_init(|| version);
+            self.posting.get_or_init(|| self.with_names(self.site.posting()));
         }
     }
 
     pub(in crate::upstream) async fn post(&self, message: Bytes) -> Result<Response<Incoming>, Failure> {
-        self.site.post(&self.site.target, self.headers(), message).await
+        let headers = self.posting.get().cloned().unwrap_or_else(|| self.with_names(self.site.posting()));
+        self.site.post(&self.site.target, headers, message).await
     }
 
     /// Opens a stream for what answers no request, or takes up the one on which the event `after` came.
     pub(super) async fn open(&self, after: Option<&str>) -> Result<EventStream, Failure> {
-        let mut headers = self.headers();
+        let mut headers = self.with_names(self.site.listening());
         if let Some(after) = after {
             let value = HeaderValue::from_bytes(after.as_bytes());
             let value = value.map_err(|_| self.site.failure(None, "the ids of its events fit in no header"))?;
@@ -65,7 +69,7 @@ impl Session {
     /// Ends the session at the server, if there is one.
     pub(in crate::upstream) async fn delete(&self) {
         if self.id.get().is_some()
-            && let Err(failure) = self.site.delete(self.headers()).await
+            && let Err(failure) = self.site.delete(self.with_names(self.site.listening())).await
         {
             tracing::debug!(error = failure.text, "the server did not end a session");
         }
@@ -81,8 +85,8 @@ impl Session {
         })
     }
 
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(4);
+    /// `headers`, with the session's name and the revision as far as they are known.
+    fn with_names(&self, mut headers: HeaderMap) -> HeaderMap {
         for (name, value) in [(SESSION, &self.id), (VERSION, &self.version)] {
             if let Some(value) = value.get() {
                 headers.insert(name, value.clone());
