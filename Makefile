@@ -78,30 +78,32 @@ lint: toolchain ## clippy, warnings are errors
 	$(call say,lints)
 	@cargo clippy --workspace --all-targets -- --deny warnings
 
-.PHONY: compile
-compile: toolchain
+.PHONY: compile compiled
+compile: ## build the programs and all tests
 	$(call say,building the programs and their tests: some minutes at the first time)
+	@$(MAKE) compiled
+compiled: toolchain
 	@cargo build --workspace --all-targets
 
 .PHONY: unit
-unit: compile ## tests that need no other program: units, properties, simulations, the fuzzers' corpora
+unit: compiled ## tests that need no other program: units, properties, simulations, the fuzzers' corpora
 	$(call say,unit tests)
 	@$(cargo_test) --lib --bins $(call tests,$(integration))
 	@$(cargo_test) --doc
 
 .PHONY: e2e
-e2e: compile ## our programs in front of a server that misbehaves on request
+e2e: compiled ## our programs in front of a server that misbehaves on request
 	$(call say,end-to-end tests)
 	@$(cargo_test) $(call tests,$(e2e))
 
 .PHONY: sdk
-sdk: compile ## the official clients, with real servers behind
+sdk: compiled ## the official clients, with real servers behind
 	$(call say,the official clients; the first time they and their servers are fetched)
 	@hack/tools uv node python-clients ts-clients inspector
 	@$(cargo_test) $(call tests,$(matrix))
 
 .PHONY: readme
-readme: compile ## what the documents say: commands, examples, addresses, the map of the code
+readme: compiled ## what the documents say: commands, examples, addresses, the map of the code
 	$(call say,the documents)
 	@hack/tools uv node
 	@$(cargo_test) $(call tests,$(documents))

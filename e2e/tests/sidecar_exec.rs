@@ -1,18 +1,20 @@
 //! `mcp-sidecar exec`: a sidecar whose server runs elsewhere, below a launcher.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use e2e::client::{Client, HttpClient, RpcError, SseClient};
+use e2e::client::{Client, ClientOptions, HttpClient, RpcError, SseClient};
 use e2e::harness::{Bin, Launch, Program, Sidecar};
 use e2e::http::http;
 use e2e::{PATIENCE, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 /// How long what is to end may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -124,6 +126,31 @@ async fn a_session_that_ends_takes_its_process_along() {
     let gone = async || (launcher.census().below().len() == before).then_some(());
     eventually(LIMIT, "the session's processes to end", gone).await.unwrap();
     assert_eq!(status(&sidecar).await.unwrap()["restarts"], 0);
+}
+
+#[tokio::test]
+async fn sessions_opened_at_once_have_a_process_each_and_leave_no_descriptor_behind() {
+    let shared = Shared::new().unwrap();
+    let (sidecar, launcher) = shared.start(&["--warm-spares", "0"], &[]).await.unwrap();
+    let fds = || [&*sidecar, &launcher].map(|program| program.census().program().map(|process| process.fds));
+    let before = fds();
+    let mut sessions = JoinSet::new();
+    for number in 0..16 {
+        let url = sidecar.url("/mcp");
+        sessions.spawn(async move {
+            let client = HttpClient::connect_with(&url, ClientOptions::new("2025-11-25").without_stream()).await?;
+            assert_eq!(client.tool_text("echo", json!({"text": number.to_string()})).await?, number.to_string());
+            let process = pid(&client).await?;
+            client.delete().await?.expect(204)?;
+            anyhow::Ok(process)
+        });
+    }
+    let processes: BTreeSet<i32> = sessions.join_all().await.into_iter().collect::<Result<_>>().unwrap();
+    assert_eq!(processes.len(), 16);
+    let settled = async || (fds() == before).then_some(());
+    eventually(LIMIT, "the descriptors to be closed", settled)
+        .await
+        .unwrap_or_else(|_| panic!("{before:?} {:?}", fds()));
 }
 
 #[tokio::test]

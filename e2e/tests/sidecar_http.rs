@@ -159,6 +159,23 @@ async fn what_a_client_accepts_decides_the_form_of_the_answer() {
 }
 
 #[tokio::test]
+async fn a_cancelled_request_is_answered_with_nothing_when_no_stream_has_begun() {
+    let sidecar = sidecar(&[]).await.unwrap();
+    let client = connect(&sidecar, "2025-06-18").await.unwrap();
+    let session = client.session().unwrap();
+    let url = sidecar.url("/mcp");
+    let call = r#"{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"silent"}}"#;
+    let headers = [JSON, ("accept", "application/json"), ("mcp-session-id", &*session)];
+    let cancel = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        client.notify("notifications/cancelled", json!({"requestId": "c"})).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(http("POST", &url, &headers, call), cancel);
+    let answer = answer.unwrap();
+    assert_eq!((answer.status, answer.body.len()), (202, 0));
+}
+
+#[tokio::test]
 async fn a_protocol_version_that_is_not_spoken_is_refused_with_those_that_are() {
     let sidecar = sidecar(&[]).await.unwrap();
     let session = connect(&sidecar, "2025-06-18").await.unwrap().session().unwrap();

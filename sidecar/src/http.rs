@@ -45,7 +45,7 @@ struct Observed {
 pub fn routes<C: Connect>(state: State, logbook: Logbook, drain: Drain, profiles: Arc<Profiles<C>>) -> Router {
     let status = async move |observed, query: Query<StatusQuery>| match &query.capabilities {
         Some(capabilities) => profile(&profiles, observed, capabilities).await,
-        None => status(observed, query).await,
+        None => status(observed, &query),
     };
     Router::new().route("/status", get(status)).route("/logs", get(logs)).with_state(Observed { state, logbook, drain })
 }
@@ -66,7 +66,7 @@ async fn profile<C: Connect>(
     Json(Status { catalogue, ..observed.state.now() }).into_response()
 }
 
-async fn status(Shared(observed): Shared<Observed>, Query(query): Query<StatusQuery>) -> Response<Body> {
+fn status(Shared(observed): Shared<Observed>, query: &StatusQuery) -> Response<Body> {
     if query.watch.is_none() {
         return Json(observed.state.now()).into_response();
     }

@@ -178,5 +178,5 @@ fn replace(item: &str, key: &str, with: impl FnOnce(&str) -> Option<String>) -> 
 
 fn instructions(catalogues: &[(&Route, &Catalogue)]) -> String {
     let given = catalogues.iter().filter_map(|(route, it)| Some((&route.name, it.instructions.as_ref()?)));
-    given.map(|(name, text)| format!("# {name}\n\n{text}\n\n")).collect()
+    given.flat_map(|(name, text)| ["# ", name.as_str(), "\n\n", text, "\n\n"]).collect()
 }

@@ -150,7 +150,7 @@ impl Session {
             }
             match self.wake(draining).await {
                 Wake::Command(Some(command)) => self.command(command).await,
-                Wake::Member(name, Some(delivery)) => self.from_member(&name, *delivery).await,
+                Wake::Member(name, Some(delivery)) => self.take_member(&name, *delivery).await,
                 Wake::Member(name, None) => self.lose(&name, "its session has ended"),
                 Wake::Lists => self.lists_changed(),
                 Wake::Departures => self.ended = !self.clients.take_departures(self.now()).is_empty(),
@@ -210,7 +210,7 @@ impl Session {
         match command {
             Command::Post { session, messages, stream } => {
                 for message in self.clients.post(session, messages, stream, now).into_iter().flatten() {
-                    self.from_client(message).await;
+                    self.take_client(message).await;
                 }
             }
             Command::Listen { session, after, stream } => self.clients.listen(session, after, stream, now),
@@ -241,7 +241,9 @@ impl Session {
         self.merged.mark_unchanged();
         let gone = |(name, member): &(&String, &Member)| self.merged.borrow().members.get(*name) != Some(&member.uid);
         let gone: Vec<_> = self.members.iter().filter(gone).map(|(name, _)| name.clone()).collect();
-        gone.iter().for_each(|name| self.lose(name, "it has been removed"));
+        for name in &gone {
+            self.lose(name, "it has been removed");
+        }
         self.merge_own();
         let versions = self.lists().versions();
         let told = std::mem::replace(&mut self.told, versions);

@@ -71,6 +71,7 @@ async fn initialize<D: Door>(
     session.post(vec![message], Some(stream)).await.map_err(|_| Problem::no_session())?;
     let mut response = match first_frame(&mut frames, accepts).await {
         First::Problem(problem) => return Err(problem),
+        First::Nothing => return Ok(StatusCode::ACCEPTED.into_response()),
         First::Plain(answer) => {
             let opened = handle.answered(&answer);
             let response = plain(answer);
@@ -130,6 +131,8 @@ enum First {
     Plain(Rope),
     /// A stream, which may begin with a frame.
     Stream(Option<Frame>),
+    /// The client has cancelled what it asked for.
+    Nothing,
     Problem(Problem),
 }
 
@@ -146,9 +149,8 @@ async fn first_frame(frames: &mut StreamRx, accepts: Accepts) -> First {
         match next {
             None => return First::Problem(Problem::no_session()),
             Some(Frame::Refused(refused)) => return First::Problem(refused_request(*refused)),
-            Some(Frame::Message(delivery)) if delivery.last && accepts.json && !delivery.message.is_empty() => {
-                return First::Plain(delivery.message);
-            }
+            Some(Frame::Message(delivery)) if delivery.last && delivery.message.is_empty() => return First::Nothing,
+            Some(Frame::Message(delivery)) if delivery.last && accepts.json => return First::Plain(delivery.message),
             Some(frame) if accepts.events => return First::Stream(Some(frame)),
             // A client that reads JSON only gets the answer and nothing else.
             Some(_) => {}
@@ -175,6 +177,7 @@ fn respond(
 ) -> Result<Response<Body>, Problem> {
     match first {
         First::Problem(problem) => Err(problem),
+        First::Nothing => Ok(StatusCode::ACCEPTED.into_response()),
         First::Plain(answer) => Ok(plain(answer)),
         First::Stream(frame) => {
             debug_assert!(accepts.events, "a stream is for a client that reads one");

@@ -18,7 +18,7 @@ struct Route {
 }
 
 impl Session {
-    pub(super) async fn from_client(&mut self, message: Message) {
+    pub(super) async fn take_client(&mut self, message: Message) {
         match message.kind() {
             Shape::Request => self.request(message).await,
             Shape::Notification => self.notification(message).await,
@@ -214,8 +214,9 @@ impl Session {
 }
 
 fn by_uri(lists: &Merged, message: &Message, path: &[&str]) -> Result<Route, (i32, String)> {
-    let raw = message.at(path).ok_or((code::INVALID_PARAMS, "the resource's `uri` is missing".to_owned()))?;
-    let uri = json::string(raw).ok_or((code::INVALID_PARAMS, "the resource's `uri` is not a string".to_owned()))?;
+    let raw = message.at(path).ok_or_else(|| (code::INVALID_PARAMS, "the resource's `uri` is missing".to_owned()))?;
+    let uri =
+        json::string(raw).ok_or_else(|| (code::INVALID_PARAMS, "the resource's `uri` is not a string".to_owned()))?;
     match resolve_uri(&uri, |server| lists.members.contains_key(server)) {
         Some((server, original)) => Ok(Route { server, replace: Some((raw.to_owned(), json::quote(&original))) }),
         None => Err((code::RESOURCE_NOT_FOUND, format!("Resource not found: {uri}"))),

@@ -9,17 +9,17 @@ use super::super::rewrite;
 use super::{Question, Session};
 
 impl Session {
-    pub(super) async fn from_member(&mut self, server: &str, delivery: Delivery) {
+    pub(super) async fn take_member(&mut self, server: &str, delivery: Delivery) {
         let Delivery { relation, message, .. } = delivery;
         let Ok(Incoming::Single(message)) = envelope::parse(message.into_bytes(), usize::MAX) else { return };
         match message.kind() {
-            Kind::Result | Kind::Error => self.from_member_answer(server, &message).await,
+            Kind::Result | Kind::Error => self.take_answer(server, &message).await,
             Kind::Request => self.question(server, relation, &message),
             Kind::Notification => self.news(server, relation, message).await,
         }
     }
 
-    async fn from_member_answer(&mut self, server: &str, message: &Message) {
+    async fn take_answer(&mut self, server: &str, message: &Message) {
         let Some(id) = message.id() else { return };
         if id.raw() == HELLO {
             if message.kind() == Kind::Error {
