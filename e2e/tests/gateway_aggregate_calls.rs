@@ -13,10 +13,14 @@ fn fixture(flags: &[&str]) -> Value {
     Gateway::fixture(flags).unwrap()
 }
 
+/// A gateway whose servers are all ready, and in the lists of the aggregate.
 async fn gateway(servers: Value) -> Gateway {
     let gateway = Gateway::start(&json!({"mcpServers": servers})).await.unwrap();
+    let client = SseClient::connect(&gateway.url("/sse")).await.unwrap();
     for name in servers.as_object().unwrap().keys() {
         gateway.wait_status(name, "ready").await.unwrap();
+        let listed = async || client.tool(&format!("{name}-echo"), json!({"text": ""})).await.ok();
+        eventually(PATIENCE, format!("{name} to be in the lists"), listed).await.unwrap();
     }
     gateway
 }
@@ -72,9 +76,15 @@ async fn progress_logs_and_questions_reach_the_session_they_belong_to_and_no_oth
             );
         }
         client.call("logging/setLevel", json!({"level": "warning"})).await.unwrap();
-        assert_eq!(client.tool_text("b-log", json!({"level": "info"})).await.unwrap(), "below the level");
+        // The servers are told beside what else they are sent.
+        let quiet = async || {
+            (client.tool_text("b-log", json!({"level": "info"})).await.ok()? == "below the level").then_some(())
+        };
+        eventually(PATIENCE, "the level to reach the server", quiet).await.unwrap();
         assert_eq!(client.tool_text("b-log", json!({"level": "error", "text": "bad"})).await.unwrap(), "logged");
-        assert_eq!(client.expect_event("notifications/message").await.unwrap().params()["data"], "bad");
+        let bad =
+            async || client.expect_event("notifications/message").await.ok().filter(|it| it.params()["data"] == "bad");
+        eventually(PATIENCE, "what is logged above the level", bad).await.unwrap();
         for server in ["a", "b"] {
             assert_eq!(client.tool_text(&format!("{server}-sample"), json!({"prompt": "?"})).await.unwrap(), "sampled");
             assert!(client.tool_text(&format!("{server}-elicit"), json!({})).await.unwrap().contains("Ann"));
@@ -151,11 +161,11 @@ async fn a_server_that_dies_mid_call_is_told_of_with_its_last_words_and_comes_ba
     for (count, client) in both(&gateway, ClientOptions::new).await.iter().enumerate() {
         let before = client.tool_text("a-pid", json!({})).await.unwrap();
         let other = client.tool_text("b-sleep", json!({"ms": 500}));
-        let (other, sleeping, crashed) = tokio::join!(
-            other,
-            client.tool("a-sleep", json!({"ms": 20_000})),
-            client.tool("a-crash", json!({"code": 3}))
-        );
+        let crash = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            client.tool("a-crash", json!({"code": 3})).await
+        };
+        let (other, sleeping, crashed) = tokio::join!(other, client.tool("a-sleep", json!({"ms": 20_000})), crash);
         for error in [refusal(sleeping), refusal(crashed)] {
             assert!(error.message.contains("exited with code 3; its last words: disk is full"), "{error}");
             assert_eq!(error.data["exitCode"], 3);

@@ -79,6 +79,8 @@ async fn a_server_that_never_answers_initialize_is_given_up_after_the_startup_ti
         let error = refusal(connect(&sidecar).await);
         assert!(error.message.contains("did not answer initialize within 0.3 s"), "{mode}: {error}");
         assert!(error.message.contains("`startupTimeout`"), "{error}");
+        let ended = async || (status(&sidecar).await.ok()?["sessions"] == 0).then_some(());
+        eventually(PATIENCE, "the session that never opened to end", ended).await.unwrap();
     }
 }
 

@@ -126,7 +126,8 @@ async fn a_deleted_session_is_404_from_then_on() {
 async fn an_initialize_that_the_server_refuses_opens_no_session() {
     let sidecar = sidecar(&[]).await.unwrap();
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
-    let answer = post(&sidecar, &[], body).await.unwrap();
+    let headers = [JSON, ("accept", "application/json")];
+    let answer = http("POST", &sidecar.url("/mcp"), &headers, body).await.unwrap();
     assert_eq!((answer.status, answer.header("mcp-session-id")), (200, None));
     assert_eq!(error(&answer).unwrap().0, -32602);
     let batch = format!("[{}]", initialize("2025-03-26"));
@@ -156,23 +157,6 @@ async fn what_a_client_accepts_decides_the_form_of_the_answer() {
     let headers = [JSON, ("mcp-session-id", &*session), ("accept", "text/html")];
     assert_eq!(http("POST", &sidecar.url("/mcp"), &headers, CALL).await.unwrap().status, 406);
     assert_eq!(http("GET", &sidecar.url("/mcp"), &headers, "").await.unwrap().status, 406);
-}
-
-#[tokio::test]
-async fn a_cancelled_request_is_answered_with_nothing_when_no_stream_has_begun() {
-    let sidecar = sidecar(&[]).await.unwrap();
-    let client = connect(&sidecar, "2025-06-18").await.unwrap();
-    let session = client.session().unwrap();
-    let url = sidecar.url("/mcp");
-    let call = r#"{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"silent"}}"#;
-    let headers = [JSON, ("accept", "application/json"), ("mcp-session-id", &*session)];
-    let cancel = async {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        client.notify("notifications/cancelled", json!({"requestId": "c"})).await.unwrap();
-    };
-    let (answer, ()) = tokio::join!(http("POST", &url, &headers, call), cancel);
-    let answer = answer.unwrap();
-    assert_eq!((answer.status, answer.body.len()), (202, 0));
 }
 
 #[tokio::test]

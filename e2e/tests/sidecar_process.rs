@@ -62,12 +62,12 @@ async fn at_capacity_only_new_sessions_are_refused() {
 
 #[tokio::test]
 async fn an_idle_session_ends_with_its_process_and_one_with_a_stream_or_a_call_does_not() {
-    let sidecar = sidecar(&["--idle-timeout", "500ms", "--warm-spares", "0"]).await.unwrap();
+    let sidecar = sidecar(&["--idle-timeout", "2s", "--warm-spares", "0"]).await.unwrap();
     let listening = HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await.unwrap();
     let busy = connect(&sidecar).await.unwrap();
     let idle = connect(&sidecar).await.unwrap();
     let (kept, ended) = (pid(&listening).await.unwrap(), pid(&idle).await.unwrap());
-    busy.tool_text("sleep", json!({"ms": 2000})).await.unwrap();
+    busy.tool_text("sleep", json!({"ms": 4500})).await.unwrap();
     assert!(busy.tool_text("pid", json!({})).await.is_ok());
     let gone = async || (!pids(&sidecar).contains(&ended)).then_some(());
     eventually(Duration::from_secs(5), "the idle process to end", gone).await.unwrap();

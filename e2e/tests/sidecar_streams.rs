@@ -147,6 +147,21 @@ async fn an_event_that_never_was_cannot_be_resumed_from() {
 }
 
 #[tokio::test]
+async fn a_cancelled_request_is_answered_with_nothing_when_no_stream_has_begun() {
+    let sidecar = sidecar(&[]).await.unwrap();
+    let client = connect(&sidecar, "2025-06-18").await.unwrap();
+    let (url, session) = (sidecar.url("/mcp"), client.session().unwrap());
+    let kind = ("content-type", "application/json");
+    let headers = [kind, ("accept", "application/json"), ("mcp-session-id", &*session)];
+    let cancel = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        client.notify("notifications/cancelled", json!({"requestId": 5})).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(http("POST", &url, &headers, call(5, "silent", &json!({}))), cancel);
+    assert!(answer.unwrap().expect(202).unwrap().body.is_empty());
+}
+
+#[tokio::test]
 async fn streams_tell_proxies_to_leave_them_alone() {
     let sidecar = sidecar(&[]).await.unwrap();
     let client = connect(&sidecar, "2025-11-25").await.unwrap();

@@ -27,7 +27,10 @@ const SEEDS: u64 = 1000;
 #[test]
 fn every_schedule_keeps_the_promises() {
     let one = setting("SIM_SEED");
-    let seeds = one.map_or(0..setting("SIM_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
+    let seeds = match one {
+        Some(seed) => seed..seed + 1,
+        None => 0..setting("SIM_SEEDS").unwrap_or(SEEDS),
+    };
     for seed in seeds {
         if one.is_some() || catch_unwind(|| World::run(seed, false)).is_err() {
             eprintln!("the steps of seed {seed}:");

@@ -191,7 +191,7 @@ impl Client {
         };
         // The only event of a stream is its answer, which goes out as plain JSON: there is nothing to resume.
         let kept = (!(last && event.number == 1)).then(|| delivery.clone());
-        let taken = delivery.message.is_empty() || self.offer(at, delivery);
+        let taken = self.offer(at, delivery);
         if let Some(kept) = kept {
             self.streams.keep(kept, taken);
         }

@@ -62,6 +62,10 @@ impl Connection {
     pub(crate) fn new(stream: StreamId) -> Self {
         Self { stream, queue: VecDeque::new(), broken: false, ended: false }
     }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.broken && !self.queue.is_empty()
+    }
 }
 
 impl Client {

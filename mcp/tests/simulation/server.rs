@@ -45,8 +45,14 @@ struct Work {
     owner: String,
     has_token: bool,
     as_task: bool,
-    cancelled: bool,
-    answered: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Cancelled,
+    Answered,
 }
 
 impl Server {
@@ -113,8 +119,7 @@ impl Server {
             owner,
             has_token: token.is_some(),
             as_task: message.at(&["task"]).is_some(),
-            cancelled: false,
-            answered: false,
+            state: State::Open,
         });
     }
 
@@ -129,7 +134,7 @@ impl Server {
                 assert!(work.is_some() || self.overtaking, "only what was asked is cancelled");
                 let Some(work) = work else { return };
                 assert!(work.method != "initialize", "`initialize` is never cancelled");
-                work.cancelled = true;
+                work.state = State::Cancelled;
             }
             _ => assert_eq!(self.sharing, Sharing::Exclusive, "a shared server hears of no client"),
         }
@@ -139,19 +144,19 @@ impl Server {
     pub(crate) fn say(&mut self, rng: &mut Rng) -> Option<String> {
         if !self.initialized
             && rng.percent(80)
-            && let Some(at) = rng.find(&self.works, |work| !work.answered && work.method == "initialize")
+            && let Some(at) = rng.find(&self.works, |work| work.state == State::Open && work.method == "initialize")
         {
             return Some(self.answer(at, rng));
         }
         let anything = self.initialized && !self.works.is_empty();
         match rng.below(20) {
             0..9 => {
-                let at = rng.find(&self.works, |work| !work.answered && !work.cancelled)?;
+                let at = rng.find(&self.works, |work| work.state == State::Open)?;
                 Some(self.answer(at, rng))
             }
             // Late, or again.
             9 => {
-                let at = rng.find(&self.works, |work| work.answered || work.cancelled)?;
+                let at = rng.find(&self.works, |work| work.state != State::Open)?;
                 Some(self.answer(at, rng))
             }
             10 => Some(r#"{"jsonrpc":"2.0","id":987654,"result":{"owner":"nobody","number":0}}"#.to_owned()),
@@ -168,7 +173,7 @@ impl Server {
 
     fn answer(&mut self, at: usize, rng: &mut Rng) -> String {
         let work = &mut self.works[at];
-        work.answered = true;
+        work.state = State::Answered;
         // Some write a number as a string; every SDK takes it.
         let id = if rng.percent(10) { format!(r#""{}""#, work.id) } else { work.id.to_string() };
         let mark = &work.mark;

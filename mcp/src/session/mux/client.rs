@@ -1,5 +1,9 @@
 //! What clients send.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::calls::Asker;
 use super::link::Link;
 use super::{MAX_CALLS, Mux, Relation, Sharing};
@@ -59,7 +63,7 @@ impl Mux {
             Verdict::Refuse(code, text) => return self.refuse(session, message, code, &text, None),
         };
         let kept = token.map(|token| message.part(token).into_bytes());
-        let as_task = may_name(message, "task") && message.at(&["task"]).is_some();
+        let as_task = may_name(message, &TASK) && message.at(&["task"]).is_some();
         let own = self.call(Asker::Client { session, id }, message.method(), kept, as_task, now);
         self.callers = self.callers.with(session);
         let own = RequestId::from(own);
@@ -177,14 +181,17 @@ impl Mux {
 /// The raw progress token of a request. Fails when the server might read another one than this side.
 fn progress_token(message: &Message) -> Result<Option<&str>, serde_json::Error> {
     match message.body() {
-        Some(params) if may_name(message, "progressToken") => json::find(params, &["_meta", "progressToken"]),
+        Some(params) if may_name(message, &PROGRESS_TOKEN) => json::find(params, &["_meta", "progressToken"]),
         _ => Ok(None),
     }
 }
 
-/// Whether `key` can be among the keys of a message. A search is cheaper than a look, and most have none such.
-pub(super) fn may_name(message: &Message, key: &str) -> bool {
-    let has = |needle: &str| memchr::memmem::find(message.raw(), needle.as_bytes()).is_some();
-    // Letters can be written as escapes, too.
-    has(key) || has("\\u")
+static PROGRESS_TOKEN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""progressToken""#));
+static TASK: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""task""#));
+/// Letters can be written as escapes, too.
+static ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\u"));
+
+/// Whether a key can be among those of a message. A search is cheaper than a look, and most have none such.
+fn may_name(message: &Message, key: &Finder<'_>) -> bool {
+    key.find(message.raw()).is_some() || ESCAPE.find(message.raw()).is_some()
 }
