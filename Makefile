@@ -94,7 +94,7 @@ unit: compiled ## tests that need no other program: units, properties, simulatio
 .PHONY: e2e
 e2e: compiled ## our programs in front of a server that misbehaves on request
 	$(call say,end-to-end tests)
-	@$(cargo_test) $(call tests,$(e2e))
+	@$(with_tools) && $(cargo_test) $(call tests,$(e2e))
 
 .PHONY: sdk
 sdk: compiled ## the official clients, with real servers behind
@@ -118,7 +118,8 @@ deny: toolchain ## licences, sources and bans of the dependencies
 soak: toolchain ## the tests in full size: long runs, many sessions, SIM_SEEDS (10000) simulations
 	$(call say,the tests in full size: some hours)
 	@cargo build --release --workspace --all-targets
-	@E2E_FULL=1 SIM_SEEDS=$(SIM_SEEDS) $(cargo_test) --release --lib --bins $(call tests,$(integration) $(e2e))
+	@$(with_tools) && E2E_FULL=1 SIM_SEEDS=$(SIM_SEEDS) \
+	    $(cargo_test) --release --lib --bins $(call tests,$(integration) $(e2e))
 
 .PHONY: fuzz
 fuzz: toolchain ## every fuzz target for FUZZ_SECONDS (60)

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 pub use census::{Census, Process};
-pub use gateway::Gateway;
+pub use gateway::{Gateway, fixture};
 pub use launch::Launch;
 pub use program::Program;
 pub use sidecar::Sidecar;

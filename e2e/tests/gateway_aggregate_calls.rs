@@ -4,31 +4,26 @@ use std::time::Duration;
 
 use anyhow::Result;
 use e2e::client::{Client, ClientOptions, HttpClient, Message, RpcError, SseClient};
-use e2e::harness::{Bin, Gateway};
+use e2e::harness::{Bin, Gateway, fixture};
 use e2e::{PATIENCE, eventually};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
-
-fn fixture(flags: &[&str]) -> Value {
-    Gateway::fixture(flags).unwrap()
-}
 
 /// A gateway whose servers are all ready, and in the lists of the aggregate.
 async fn gateway(servers: Value) -> Gateway {
-    let gateway = Gateway::start(&json!({"mcpServers": servers})).await.unwrap();
-    let client = SseClient::connect(&gateway.url("/sse")).await.unwrap();
-    for name in servers.as_object().unwrap().keys() {
-        gateway.wait_status(name, "ready").await.unwrap();
+    let gateway = Gateway::serving(&servers).await.expect("all servers become ready");
+    let client = SseClient::connect(&gateway.url("/sse")).await.expect("HTTP+SSE connects");
+    for name in servers.as_object().into_iter().flat_map(Map::keys) {
         let listed = async || client.tool(&format!("{name}-echo"), json!({"text": ""})).await.ok();
-        eventually(PATIENCE, format!("{name} to be in the lists"), listed).await.unwrap();
+        eventually(PATIENCE, format!("{name} to be in the lists"), listed).await.expect("it is listed");
     }
     gateway
 }
 
 async fn both(gateway: &Gateway, options: fn(&str) -> ClientOptions) -> [Box<dyn Client>; 2] {
-    let sse = SseClient::connect_with(&gateway.url("/sse"), options("2024-11-05")).await.unwrap();
-    let http = HttpClient::connect_with(&gateway.url("/mcp"), options("2025-11-25")).await.unwrap();
-    [Box::new(sse), Box::new(http)]
+    let sse = SseClient::connect_with(&gateway.url("/sse"), options("2024-11-05")).await;
+    let http = HttpClient::connect_with(&gateway.url("/mcp"), options("2025-11-25")).await;
+    [Box::new(sse.expect("HTTP+SSE connects")), Box::new(http.expect("Streamable HTTP connects"))]
 }
 
 /// What came that nobody asked for; that lists have changed may be told at any time.
@@ -39,7 +34,7 @@ fn strays(client: &dyn Client) -> Vec<String> {
 }
 
 fn refusal<T: std::fmt::Debug>(outcome: Result<T>) -> RpcError {
-    outcome.unwrap_err().downcast().expect("the error is one of JSON-RPC")
+    outcome.expect_err("it fails").downcast().expect("the error is one of JSON-RPC")
 }
 
 /// Declares everything, and answers what servers ask.
@@ -217,7 +212,8 @@ async fn a_cancelled_call_is_cancelled_at_its_server() {
 async fn storm(client: Box<dyn Client>, me: usize, calls: usize) {
     for n in 0..calls {
         let (server, text) = (["a", "b"][n % 2], format!("{me}/{n}"));
-        assert_eq!(client.tool_text(&format!("{server}-echo"), json!({"text": text})).await.unwrap(), text);
+        let answer = client.tool_text(&format!("{server}-echo"), json!({"text": text})).await;
+        assert_eq!(answer.expect("an answer"), text);
     }
     assert_eq!(strays(&*client), [""; 0]);
 }
@@ -249,7 +245,7 @@ async fn files_return_to_where_they_were_after_clients_of_all_servers_have_gone(
         for _ in 0..rounds {
             let clients = both(&gateway, ClientOptions::new).await;
             for client in &clients {
-                for tool in ["a-echo", "b-echo"].repeat(10) {
+                for tool in ["a-echo", "b-echo"].repeat(5) {
                     client.tool_text(tool, json!({"text": "x"})).await.unwrap();
                 }
             }
@@ -261,7 +257,7 @@ async fn files_return_to_where_they_were_after_clients_of_all_servers_have_gone(
     visit(5).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = gateway.census().fds();
-    visit(25).await;
+    visit(15).await;
     let look = async || (gateway.census().fds() <= before + 10).then_some(());
     let back = eventually(PATIENCE, "the files to be as before", look).await;
     back.unwrap_or_else(|error| panic!("{error}; before: {before}\n{}", gateway.census()));

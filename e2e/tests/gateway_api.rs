@@ -5,18 +5,14 @@ use std::time::Duration;
 use anyhow::Result;
 use e2e::PATIENCE;
 use e2e::client::{Client, HttpClient, SseClient};
-use e2e::harness::{Bin, Gateway};
+use e2e::harness::{Bin, Gateway, fixture};
 use e2e::http::{Response, http, open};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 async fn gateway() -> Gateway {
-    Gateway::start(&json!({})).await.unwrap()
-}
-
-fn fixture(flags: &[&str]) -> Value {
-    Gateway::fixture(flags).unwrap()
+    Gateway::start(&json!({})).await.expect("the gateway starts")
 }
 
 async fn post(gateway: &Gateway, path: &str, body: impl Into<String>) -> Result<Response> {

@@ -2,14 +2,10 @@
 
 use anyhow::Result;
 use e2e::client::{Client, HttpClient};
-use e2e::harness::{Bin, Gateway, Launch};
+use e2e::harness::{Bin, Gateway, Launch, fixture};
 use e2e::http::http;
 use e2e::{PATIENCE, eventually};
-use serde_json::{Value, json};
-
-fn fixture(flags: &[&str]) -> Value {
-    Gateway::fixture(flags).unwrap()
-}
+use serde_json::json;
 
 /// Waits until these servers, and no others, are there.
 async fn wait_names(gateway: &Gateway, names: &[&str]) -> Result<()> {

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use anyhow::Result;
 use e2e::client::{Client, ClientOptions, HttpClient, SseClient, StatusError};
-use e2e::harness::Gateway;
+use e2e::harness::{Gateway, fixture};
 use e2e::http::{http, open};
 use e2e::{PATIENCE, eventually, within};
 use serde_json::{Value, json};
 
 /// A gateway on all interfaces, with one server.
 async fn gateway() -> Gateway {
-    let config = json!({"mcpServers": {"a": Gateway::fixture(&[]).unwrap()}}).to_string();
-    Gateway::start_on("0.0.0.0:0", &config, |launch| launch).await.unwrap()
+    let config = json!({"mcpServers": {"a": fixture(&[])}}).to_string();
+    Gateway::start_on("0.0.0.0:0", &config, |launch| launch).await.expect("the gateway starts")
 }
 
 /// A new key that the gateway knows already.
 async fn key(gateway: &Gateway, scopes: &str) -> String {
-    let key = gateway.keys(&["create", "test", "--scopes", scopes]).await.unwrap();
+    let key = gateway.keys(&["create", "test", "--scopes", scopes]).await.expect("the key is made");
     until(gateway, &key, 200).await;
     key
 }
@@ -29,16 +29,16 @@ async fn status(gateway: &Gateway, key: &str) -> Result<u16> {
 /// Waits until the key is good for nothing (401) or something (200).
 async fn until(gateway: &Gateway, key: &str, expected: u16) {
     let look = async || status(gateway, key).await.ok().filter(|status| *status == expected);
-    eventually(PATIENCE, format!("the key to get {expected}"), look).await.unwrap();
+    eventually(PATIENCE, format!("the key to get {expected}"), look).await.expect("the key is as it should be");
 }
 
 /// The public part of a key.
 fn id(key: &str) -> &str {
-    key.split('_').nth(1).unwrap()
+    key.split('_').nth(1).expect("a key has three parts")
 }
 
 async fn revoke(gateway: &Gateway, key: &str) {
-    gateway.keys(&["revoke", id(key)]).await.unwrap();
+    gateway.keys(&["revoke", id(key)]).await.expect("the key is revoked");
     until(gateway, key, 401).await;
 }
 
@@ -47,7 +47,7 @@ fn with(key: &str, version: &str) -> ClientOptions {
 }
 
 fn refused<T: std::fmt::Debug>(outcome: Result<T>) -> u16 {
-    outcome.unwrap_err().downcast::<StatusError>().unwrap().status
+    outcome.expect_err("it fails").downcast::<StatusError>().expect("the error is a status").status
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn without_a_key_nobody_is_served_and_the_log_says_how_to_make_one() {
 
 #[tokio::test]
 async fn anybody_is_served_where_that_was_asked_for_though_not_under_any_name() {
-    let config = json!({"mcpServers": {"a": Gateway::fixture(&[]).unwrap()}}).to_string();
+    let config = json!({"mcpServers": {"a": fixture(&[])}}).to_string();
     let gateway = Gateway::start_on("0.0.0.0:0", &config, |launch| launch.arg("--allow-anonymous")).await.unwrap();
     HttpClient::connect(&gateway.url("/a/mcp"), "2025-11-25").await.unwrap();
     http("GET", &gateway.url("/servers"), &[("host", "evil.example")], "").await.unwrap().expect(403).unwrap();
@@ -205,7 +205,7 @@ async fn a_key_in_the_query_opens_a_stream_whose_endpoint_is_good_for_its_own_po
             ("GET", format!("/servers?sessionId={pass}")),
             ("GET", format!("/servers?api_key={key}")),
             ("POST", format!("/a/mcp?api_key={key}")),
-            ("POST", format!("{message}?sessionId={}x", pass)),
+            ("POST", format!("{message}?sessionId={pass}x")),
         ] {
             let headers = [("content-type", "application/json")];
             http(method, &gateway.url(&path), &headers, "{}").await.unwrap().expect(401).unwrap();
@@ -230,7 +230,7 @@ async fn a_key_in_the_query_opens_a_stream_whose_endpoint_is_good_for_its_own_po
 
 #[tokio::test]
 async fn keys_in_the_query_can_be_switched_off() {
-    let config = json!({"queryKeys": false, "mcpServers": {"a": Gateway::fixture(&[]).unwrap()}}).to_string();
+    let config = json!({"queryKeys": false, "mcpServers": {"a": fixture(&[])}}).to_string();
     let gateway = Gateway::start_on("0.0.0.0:0", &config, |launch| launch).await.unwrap();
     let key = key(&gateway, "call").await;
     for path in ["/a/sse", "/sse", "/a/sse/sse"] {

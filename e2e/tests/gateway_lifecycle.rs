@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::client::{Client, HttpClient, SseClient, StatusError};
-use e2e::harness::{Bin, Census, Gateway, Launch, Process};
+use e2e::harness::{Bin, Census, Gateway, Launch, Process, fixture};
 use e2e::http::{http, open};
 use e2e::{PATIENCE, eventually};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,20 +13,12 @@ use serde_json::{Value, json};
 /// How long what was killed may leave something behind.
 const LEFTOVERS: Duration = Duration::from_secs(5);
 
-fn fixture(flags: &[&str]) -> Value {
-    Gateway::fixture(flags).unwrap()
-}
-
 async fn gateway(servers: Value) -> Gateway {
-    let gateway = Gateway::start(&json!({"mcpServers": servers})).await.unwrap();
-    for name in servers.as_object().unwrap().keys() {
-        gateway.wait_status(name, "ready").await.unwrap();
-    }
-    gateway
+    Gateway::serving(&servers).await.expect("all servers become ready")
 }
 
 async fn connect(gateway: &Gateway, server: &str) -> HttpClient {
-    HttpClient::connect(&gateway.url(&format!("/{server}/mcp")), "2025-11-25").await.unwrap()
+    HttpClient::connect(&gateway.url(&format!("/{server}/mcp")), "2025-11-25").await.expect("the server is connected")
 }
 
 /// The process of a client's session.
@@ -39,11 +31,11 @@ fn sidecar_of(gateway: &Gateway, child: i32) -> Pid {
     let census = gateway.census();
     let mut at = child;
     loop {
-        let parent = census.processes.iter().find(|process| process.pid == at).unwrap().parent;
-        if parent == gateway.pid() {
-            return Pid::from_raw(at).unwrap();
+        let process = census.processes.iter().find(|process| process.pid == at).expect("it is below the gateway");
+        if process.parent == gateway.pid() {
+            return Pid::from_raw(at).expect("a process has an id");
         }
-        at = parent;
+        at = process.parent;
     }
 }
 
@@ -55,11 +47,12 @@ fn running(census: &Census) -> Vec<String> {
 
 async fn gone(census: &Census) {
     let look = async || running(census).is_empty().then_some(());
-    eventually(LEFTOVERS, "all to be gone", look).await.unwrap_or_else(|_| panic!("left: {:?}", running(census)));
+    let gone = eventually(LEFTOVERS, "all to be gone", look).await;
+    assert!(gone.is_ok(), "left: {:?}", running(census));
 }
 
 fn status<T: std::fmt::Debug>(outcome: Result<T>) -> u16 {
-    outcome.unwrap_err().downcast::<StatusError>().unwrap().status
+    outcome.expect_err("it fails").downcast::<StatusError>().expect("the error is a status").status
 }
 
 #[tokio::test]
@@ -142,9 +135,8 @@ async fn a_killed_sidecar_is_started_again_with_its_sessions_lost_and_no_other_d
         let ours = |it: &&&Process| it.parent == gateway.pid() && !it.command.contains("mcp-sidecar");
         (census.below().iter().filter(ours).count() == 0).then_some(())
     };
-    if eventually(LEFTOVERS, "what the sidecar left to end", swept).await.is_err() {
-        panic!("left over:\n{}", gateway.census());
-    }
+    let gone = eventually(LEFTOVERS, "what the sidecar left to end", swept).await;
+    assert!(gone.is_ok(), "left over:\n{}", gateway.census());
 }
 
 #[tokio::test]
@@ -169,6 +161,7 @@ async fn a_stop_waits_for_calls_and_not_for_idle_streams_and_leaves_nothing() {
     let mut gateway =
         gateway(json!({"a": fixture(&[]), "b": fixture(&["--fault", "ignore-eof", "--fault", "ignore-term"])})).await;
     let (http, sse) = (connect(&gateway, "a").await, SseClient::connect(&gateway.url("/a/sse")).await.unwrap());
+    let all = HttpClient::connect(&gateway.url("/mcp"), "2025-11-25").await.unwrap();
     let idle = [connect(&gateway, "b").await, connect(&gateway, "a").await];
     let stream = SseClient::connect(&gateway.url("/b/sse")).await.unwrap();
     let logs = open("GET", &gateway.url("/servers/a/logs?follow"), &[], "").await.unwrap();
@@ -183,9 +176,15 @@ async fn a_stop_waits_for_calls_and_not_for_idle_streams_and_leaves_nothing() {
         http_status(&format!("{admin}/readyz")).await
     };
     let sleep = json!({"ms": 1500});
-    let (first, second, ready) =
-        tokio::join!(http.tool_text("sleep", sleep.clone()), sse.tool_text("sleep", sleep), stop);
-    assert_eq!((first.unwrap().as_str(), second.unwrap().as_str()), ("slept", "slept"));
+    let calls = async {
+        tokio::join!(
+            http.tool_text("sleep", sleep.clone()),
+            sse.tool_text("sleep", sleep.clone()),
+            all.tool_text("a-sleep", sleep.clone())
+        )
+    };
+    let ((first, second, third), ready) = tokio::join!(calls, stop);
+    assert_eq!([first.unwrap(), second.unwrap(), third.unwrap()], ["slept"; 3]);
     assert_eq!(ready, 503);
     assert_eq!(gateway.wait(PATIENCE).await.unwrap().code(), Some(0));
     gone(&census).await;
@@ -193,7 +192,7 @@ async fn a_stop_waits_for_calls_and_not_for_idle_streams_and_leaves_nothing() {
 }
 
 async fn http_status(url: &str) -> u16 {
-    http("GET", url, &[], "").await.unwrap().status
+    http("GET", url, &[], "").await.expect("an answer").status
 }
 
 #[tokio::test]

@@ -1,15 +1,14 @@
 //! Clients probe: HEAD, OPTIONS, methods that are not there, the other names of endpoints, pages of other origins.
 
 use e2e::client::{Client, HttpClient};
-use e2e::harness::Gateway;
+use e2e::harness::{Gateway, fixture};
 use e2e::http::http;
 use serde_json::json;
 
 async fn gateway(settings: &str) -> Gateway {
-    let server = Gateway::fixture(&[]).unwrap();
-    let config = format!(r#"{{{settings} "mcpServers": {{"a": {server}}}}}"#);
-    let gateway = Gateway::start_with(&config, |launch| launch).await.unwrap();
-    gateway.wait_status("a", "ready").await.unwrap();
+    let config = format!(r#"{{{settings} "mcpServers": {{"a": {}}}}}"#, fixture(&[]));
+    let gateway = Gateway::start_with(&config, |launch| launch).await.expect("the gateway starts");
+    gateway.wait_status("a", "ready").await.expect("the server becomes ready");
     gateway
 }
 

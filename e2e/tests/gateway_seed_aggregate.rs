@@ -4,31 +4,30 @@ use std::time::Duration;
 
 use anyhow::Result;
 use e2e::client::{Client, ClientOptions, HttpClient, Message, RpcError, SseClient};
-use e2e::harness::Gateway;
+use e2e::harness::{Gateway, fixture};
 use e2e::http::{http, open};
 use e2e::{PATIENCE, eventually};
 use serde_json::{Value, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-fn fixture(flags: &[&str]) -> Value {
-    Gateway::fixture(flags).unwrap()
-}
-
-/// A gateway whose servers are all ready.
+/// A gateway whose servers are all ready, and in the lists of the aggregate if they have to be.
 async fn gateway(servers: Value) -> Gateway {
-    let gateway = Gateway::start(&json!({"mcpServers": servers})).await.unwrap();
-    for name in servers.as_object().unwrap().keys() {
-        gateway.wait_status(name, "ready").await.unwrap();
+    let gateway = Gateway::serving(&servers).await.expect("all servers become ready");
+    let client = SseClient::connect(&gateway.url("/sse")).await.expect("HTTP+SSE connects");
+    for (name, server) in servers.as_object().into_iter().flatten() {
+        if server["route"]["aggregate"] != false {
+            wait_tool(&client, &format!("{name}-echo"), true).await;
+        }
     }
     gateway
 }
 
 /// A client of either transport.
 async fn both(gateway: &Gateway, options: fn(&str) -> ClientOptions) -> [Box<dyn Client>; 2] {
-    let sse = SseClient::connect_with(&gateway.url("/sse"), options("2024-11-05")).await.unwrap();
-    let http = HttpClient::connect_with(&gateway.url("/mcp"), options("2025-11-25")).await.unwrap();
-    [Box::new(sse), Box::new(http)]
+    let sse = SseClient::connect_with(&gateway.url("/sse"), options("2024-11-05")).await;
+    let http = HttpClient::connect_with(&gateway.url("/mcp"), options("2025-11-25")).await;
+    [Box::new(sse.expect("HTTP+SSE connects")), Box::new(http.expect("Streamable HTTP connects"))]
 }
 
 /// What came that nobody asked for; that lists have changed may be told at any time.
@@ -38,20 +37,20 @@ fn strays(client: &dyn Client) -> Vec<String> {
 }
 
 fn refusal<T: std::fmt::Debug>(outcome: Result<T>) -> RpcError {
-    outcome.unwrap_err().downcast().expect("the error is one of JSON-RPC")
+    outcome.expect_err("it fails").downcast().expect("the error is one of JSON-RPC")
 }
 
 async fn names(client: &dyn Client, method: &str, key: &str) -> Vec<String> {
-    let list = client.list(method, key).await.unwrap();
+    let list = client.list(method, key).await.expect("a list");
     let field = if key == "resources" { "uri" } else { "name" };
-    list.iter().map(|item| item[field].as_str().unwrap().to_owned()).collect()
+    list.iter().map(|item| item[field].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// Waits until the merged list of tools has one that is named so, or has none.
 async fn wait_tool(client: &dyn Client, tool: &str, there: bool) {
     let look =
         async || (names(client, "tools/list", "tools").await.iter().any(|name| name == tool) == there).then_some(());
-    eventually(PATIENCE, format!("{tool} to be listed: {there}"), look).await.unwrap();
+    eventually(PATIENCE, format!("{tool} to be listed: {there}"), look).await.expect("it is as it should be");
 }
 
 #[tokio::test]

@@ -3,14 +3,10 @@
 use std::time::Duration;
 
 use e2e::client::{Client, ClientOptions, HttpClient, SseClient};
-use e2e::harness::{Bin, Gateway};
+use e2e::harness::{Bin, Gateway, fixture};
 use e2e::http::{Opened, http, open};
 use e2e::{PATIENCE, eventually, within};
-use serde_json::{Map, Value, json};
-
-fn fixture(flags: &[&str]) -> Value {
-    Gateway::fixture(flags).unwrap()
-}
+use serde_json::{Map, json};
 
 async fn connect(gateway: &Gateway, server: &str) -> anyhow::Result<HttpClient> {
     HttpClient::connect(&gateway.url(&format!("/{server}/mcp")), "2025-11-25").await
@@ -120,7 +116,8 @@ async fn the_log_of_a_server_is_its_standard_error() {
 }
 
 async fn chunk(opened: &mut Opened) -> String {
-    String::from_utf8(opened.chunk().await.unwrap().unwrap().to_vec()).unwrap()
+    let chunk = opened.chunk().await.expect("the log goes on").expect("it has no end");
+    String::from_utf8_lossy(&chunk).into_owned()
 }
 
 #[tokio::test]
@@ -169,16 +166,16 @@ async fn visit(gateway: &Gateway, calls: usize) {
     for round in 0..calls / 20 {
         let path = ["/a/mcp", "/a/sse"][round % 2];
         let client: Box<dyn Client> = if round % 2 == 0 {
-            Box::new(HttpClient::connect(&gateway.url(path), "2025-06-18").await.unwrap())
+            Box::new(HttpClient::connect(&gateway.url(path), "2025-06-18").await.expect("it connects"))
         } else {
-            Box::new(SseClient::connect(&gateway.url(path)).await.unwrap())
+            Box::new(SseClient::connect(&gateway.url(path)).await.expect("it connects"))
         };
         for _ in 0..20 {
-            client.tool_text("echo", json!({"text": text})).await.unwrap();
+            client.tool_text("echo", json!({"text": text})).await.expect("an answer");
         }
         if round % 5 == 0 {
             let late = client.tool("sleep", json!({"ms": 60_000}));
-            tokio::time::timeout(Duration::from_millis(20), late).await.unwrap_err();
+            tokio::time::timeout(Duration::from_millis(20), late).await.expect_err("it sleeps");
         }
     }
 }
@@ -188,10 +185,10 @@ async fn files_and_memory_return_to_where_they_were_after_many_calls_and_disconn
     let entry = json!({"command": Bin::Fixture.text().unwrap(), "process": {"mode": "shared", "idleTimeout": "1s"}});
     let gateway = Gateway::start(&json!({"mcpServers": {"a": entry}})).await.unwrap();
     gateway.wait_status("a", "ready").await.unwrap();
-    visit(&gateway, 400).await;
+    visit(&gateway, 200).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let before = gateway.census();
-    visit(&gateway, 2000).await;
+    tokio::join!(visit(&gateway, 1000), visit(&gateway, 1000));
     let look = async || {
         let now = gateway.census();
         let settled = now.processes.len() == before.processes.len() && now.fds() <= before.fds() + 4;

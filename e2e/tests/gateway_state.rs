@@ -1,6 +1,7 @@
 //! What was deployed is kept: over restarts, kills, and whatever happens to the state directory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,17 +9,15 @@ use std::time::Duration;
 use anyhow::Result;
 use e2e::PATIENCE;
 use e2e::client::{Client, HttpClient};
-use e2e::harness::{Bin, Gateway, Launch};
+use e2e::harness::{Bin, Gateway, Launch, fixture};
 use e2e::http::http;
 use serde_json::{Value, json};
 
-fn fixture(flags: &[&str]) -> Value {
-    Gateway::fixture(flags).unwrap()
-}
-
 /// A server that is known and does not run.
 fn suspended(name: &str) -> Value {
-    json!({"command": Bin::Fixture.text().unwrap(), "args": ["--name", name], "suspend": true})
+    let mut entry = fixture(&["--name", name]);
+    entry["suspend"] = json!(true);
+    entry
 }
 
 /// The servers there are, and the last argument of each.
@@ -28,11 +27,11 @@ async fn servers(gateway: &Gateway) -> Result<BTreeMap<String, String>> {
         let last = server["args"].as_array().and_then(|args| args.last()?.as_str());
         (server["name"].as_str().unwrap_or_default().to_owned(), last.unwrap_or_default().to_owned())
     };
-    Ok(list.as_array().unwrap().iter().map(entry).collect())
+    Ok(list.as_array().into_iter().flatten().map(entry).collect())
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
+    std::fs::read_dir(directory).expect("the directory is there").flatten().map(|entry| entry.path()).collect()
 }
 
 #[tokio::test]
@@ -65,40 +64,38 @@ async fn all_routes_are_back_before_the_gateway_says_that_it_is_ready() {
     }
 }
 
-/// Deploys, changes and deletes servers until the gateway is gone; gives what was acknowledged, and the names about which
+/// What servers are known to be: there, with this version, or not.
+type Known = BTreeMap<String, Option<String>>;
+
+/// Deploys, changes and deletes servers until the gateway is gone; gives what was acknowledged, and the name about which
 /// nothing was said.
-async fn churn(origin: String, round: usize, worker: usize) -> (BTreeMap<String, Option<String>>, BTreeSet<String>) {
-    let (mut acknowledged, mut open) = (BTreeMap::new(), BTreeSet::new());
-    for step in 0.. {
-        let name = format!("s{worker}-{}", step % 7);
-        let version = format!("{round}.{step}");
-        let sent = if step % 3 == 2 {
-            let answer = http("DELETE", &format!("{origin}/servers/{name}"), &[], "").await;
-            answer.and_then(|answer| if answer.status == 404 { Ok(answer) } else { answer.expect(200) }).map(|_| None)
-        } else {
-            let body = json!({"mcpServers": {&name: suspended(&version)}}).to_string();
-            let answer = http("POST", &format!("{origin}/deploy"), &[("content-type", "application/json")], body).await;
-            answer.and_then(|answer| answer.expect(200)).map(|_| Some(version))
-        };
-        match sent {
-            Ok(state) => drop(acknowledged.insert(name, state)),
-            Err(_) => {
-                open.insert(name);
-                break;
+async fn churn(origin: String, round: u64, worker: usize) -> (Known, String) {
+    let (mut acknowledged, mut step) = (Known::new(), 0);
+    loop {
+        let (name, version) = (format!("s{worker}-{}", step % 7), format!("{round}.{step}"));
+        let state = if step % 3 == 2 { None } else { Some(version) };
+        let sent = match &state {
+            None => http("DELETE", &format!("{origin}/servers/{name}"), &[], "").await,
+            Some(version) => {
+                let body = json!({"mcpServers": {&name: suspended(version)}}).to_string();
+                http("POST", &format!("{origin}/deploy"), &[("content-type", "application/json")], body).await
             }
-        }
+        };
+        let Ok(answer) = sent else { return (acknowledged, name) };
+        assert!(matches!((answer.status, &state), (200, _) | (404, None)), "{}: {}", answer.status, answer.text());
+        acknowledged.insert(name, state);
+        step += 1;
     }
-    (acknowledged, open)
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_kill_at_any_moment_and_nothing_is_half_there() {
     let mut gateway = Gateway::start(&json!({})).await.unwrap();
-    let mut expected: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut expected = Known::new();
     for round in 0..12 {
         let origin = gateway.origin().to_owned();
         let kill = async {
-            tokio::time::sleep(Duration::from_millis(40 + 17 * round as u64)).await;
+            tokio::time::sleep(Duration::from_millis(40 + 17 * round)).await;
             gateway.kill().await.unwrap();
         };
         let (one, two, ()) = tokio::join!(churn(origin.clone(), round, 0), churn(origin, round, 1), kill);
@@ -106,9 +103,7 @@ async fn what_was_acknowledged_survives_a_kill_at_any_moment_and_nothing_is_half
         let now = servers(&gateway).await.unwrap();
         for (acknowledged, open) in [one, two] {
             expected.extend(acknowledged);
-            for name in open {
-                expected.insert(name.clone(), now.get(&name).cloned());
-            }
+            expected.insert(open.clone(), now.get(&open).cloned());
         }
         let kept = expected.iter().filter_map(|(name, state)| Some((name.clone(), state.clone()?))).collect();
         assert_eq!(now, kept, "round {round}");
@@ -168,7 +163,8 @@ fn mounted(options: &str) -> Option<impl FnOnce(Launch) -> Launch> {
     let private = ["--user", "--map-root-user", "--mount", "--"];
     let allowed = Command::new("unshare").args(private).args(["mount", "-t", "tmpfs", "tmpfs", "/tmp"]).status();
     if !allowed.is_ok_and(|status| status.success()) {
-        println!("skipped: this user may mount no file system of its own (unshare --user --mount)");
+        // Nothing is left to do when stderr is closed.
+        let _ = writeln!(std::io::stderr(), "skipped: this user may mount no file system (unshare --user --mount)");
         return None;
     }
     let find = r#"for arg; do [ "$last" != --state-dir ] || state=$arg; last=$arg; done"#;

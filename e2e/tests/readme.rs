@@ -184,7 +184,10 @@ impl Place {
             None => Ok(Some(program)),
             Some(status) => {
                 ensure!(status.success(), "{status} of {}", told());
-                ensure!(block.printed(self, &output), "expected: {}\nof {}", block.output, told());
+                // What it printed last may still be on its way through the pipe.
+                let printed = async || block.printed(self, &program.output()).then_some(());
+                let expected = || format!("expected: {}\nof {}", block.output, told());
+                eventually(PATIENCE, "its output", printed).await.with_context(expected)?;
                 Ok(None)
             }
         }

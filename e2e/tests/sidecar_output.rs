@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use e2e::client::{Client, HttpClient, RpcError, SseClient};
@@ -70,7 +71,9 @@ async fn an_answer_whose_line_ends_with_the_process_counts_and_half_of_one_does_
     let sidecar = Sidecar::fixture(&[], &["--fault", "missing-newline"]).await.unwrap();
     for client in both(&sidecar).await.unwrap() {
         assert_eq!(client.tool_text("echo", json!({"text": "last"})).await.unwrap(), "last");
-        assert_eq!(client.tool_text("echo", json!({"text": "next"})).await.unwrap(), "next");
+        // A call that is sent before the end is seen fails with it.
+        let next = async || client.tool_text("echo", json!({"text": "next"})).await.ok();
+        assert_eq!(eventually(PATIENCE, "an answer of the next process", next).await.unwrap(), "next");
     }
     let sidecar = Sidecar::fixture(&[], &["--fault", "half-answer"]).await.unwrap();
     for client in both(&sidecar).await.unwrap() {
@@ -118,6 +121,41 @@ async fn a_flood_of_stderr_is_drained_and_only_its_end_is_kept() {
     assert!((1..=1000).contains(&kept.text().lines().count()));
     let rss = sidecar.census().program().unwrap().rss;
     assert!(rss < 48 << 10, "{rss} KiB");
+}
+
+#[tokio::test]
+async fn a_server_that_writes_junk_without_end_disturbs_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let flag = folder.path().join("flood");
+    let script = format!(r#"[ ! -e {} ] || exec yes "this is no message"; exec "$0""#, flag.display());
+    let command = ["/bin/sh", "-c", &script, &Bin::Fixture.text().unwrap()];
+    let flags = ["--warm-spares", "0", "--startup-timeout", "2s"];
+    let sidecar = Sidecar::start(&flags, &command).await.unwrap();
+    let others = both(&sidecar).await.unwrap();
+    File::create(&flag).unwrap();
+    let work = async {
+        for number in 0..50 {
+            for client in &others {
+                let text = number.to_string();
+                assert_eq!(client.tool_text("echo", json!({"text": text})).await.unwrap(), text);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let url = sidecar.url("/mcp");
+    let (flooded, ()) = tokio::join!(HttpClient::connect(&url, "2025-06-18"), work);
+    assert!(refusal(flooded).message.contains("did not answer initialize"));
+}
+
+#[tokio::test]
+async fn an_orphan_that_writes_on_when_its_server_has_ended_is_not_waited_for() {
+    let script = r#""$0"; code=$?; setsid yes "this is no message" & exit $code"#;
+    let command = ["/bin/sh", "-c", script, &Bin::Fixture.text().unwrap()];
+    let sidecar = Sidecar::start(&["--warm-spares", "0"], &command).await.unwrap();
+    for client in both(&sidecar).await.unwrap() {
+        assert_eq!(refusal(client.tool("crash", json!({"code": 3})).await).data["exitCode"], 3);
+        client.tool_text("pid", json!({})).await.unwrap();
+    }
 }
 
 #[tokio::test]

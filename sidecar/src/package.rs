@@ -134,8 +134,7 @@ fn name(runner: &dyn Runner, program: &Program) -> String {
     for (key, value) in program.env.iter().filter(|(key, _)| is_package_setting(key)) {
         hash.update(format!("\0{key}={value}"));
     }
-    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
-    let digest = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let digest = hash.finalize().iter().take(8).fold(0u64, |digest, byte| digest << 8 | u64::from(*byte));
     let readable: String = runner.package().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     format!("{}-{digest:016x}", readable.trim_matches('-').chars().take(40).collect::<String>())
 }

@@ -32,6 +32,8 @@ const MAX_UNWRITTEN: usize = 64 << 20;
 const COPIED: usize = 16 << 10;
 /// How much of its output is read at once.
 const READ: usize = 64 << 10;
+/// The most that a pipe holds, unless root says otherwise.
+const MAX_PIPE: usize = 1 << 20;
 /// How long a server may take to end after its input was closed, and again after it was told to.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long the last words of a dead server are waited for.
@@ -163,9 +165,13 @@ impl Child {
                 if self.process.is_lost() {
                     self.broken.get_or_insert_with(|| "was lost with the launcher that ran it".to_owned());
                 }
-                // What it wrote before it ended still counts; what its descendants write does not.
-                while self.stdout.is_some() && self.lines.filled() { self.read(); }
-                self.read();
+                // What it wrote before it ended is in the pipe, and counts; what its descendants go on writing does not.
+                for _ in 0..=MAX_PIPE / READ {
+                    self.read();
+                    if !self.lines.filled() {
+                        break;
+                    }
+                }
                 self.lines.end();
             }
         }
@@ -236,13 +242,23 @@ impl Link for Child {
 impl Child {
     /// Whether it ends by then. Its output is read meanwhile, and thrown away, so that it does not wait for that.
     async fn exits_by(&mut self, end: Instant) -> bool {
-        let ended = async {
-            while self.exit.is_none() {
-                self.step().await;
-                while self.lines.pop().is_some() {}
-                if self.stdout.is_none() && self.exit.is_none() {
-                    self.exit = Some(self.process.wait().await);
+        let Self { process, stdout, .. } = self;
+        let waste = async {
+            let mut buffer = vec![0; READ];
+            while let Some(open) = stdout {
+                drop(open.readable().await);
+                match open.try_read(&mut buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => *stdout = None,
                 }
+            }
+            std::future::pending().await
+        };
+        let ended = async {
+            tokio::select! {
+                exit = process.wait() => exit,
+                never = waste => never,
             }
         };
         tokio::time::timeout_at(end, ended).await.is_ok()

@@ -69,6 +69,11 @@ impl HttpClient {
         self.inner.session().id
     }
 
+    /// The endpoint.
+    pub fn url(&self) -> &str {
+        &self.inner.url
+    }
+
     /// Opens the stream of GET and reads it in the background. A server without one (405) is no error.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -58,6 +58,18 @@ impl Gateway {
         Ok(Self { program, launch, dir })
     }
 
+    /// With these entries of `mcpServers`, when all of them are ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and when one does not become ready.
+    pub async fn serving(servers: &Value) -> Result<Self> {
+        let gateway = Self::start(&json!({"mcpServers": servers})).await?;
+        for name in servers.as_object().into_iter().flat_map(Map::keys) {
+            gateway.wait_status(name, "ready").await?;
+        }
+        Ok(gateway)
+    }
+
     /// Writes the configuration file anew, as a user would while the gateway runs.
     ///
     /// # Errors
@@ -73,14 +85,6 @@ impl Gateway {
     pub async fn restart(&mut self) -> Result<()> {
         self.program = self.launch.listen().await?;
         Ok(())
-    }
-
-    /// An entry of `mcpServers`: the fixture, with these flags.
-    ///
-    /// # Errors
-    /// When the fixture has not been built.
-    pub fn fixture(flags: &[&str]) -> Result<Value> {
-        Ok(json!({"command": Bin::Fixture.text()?, "args": flags}))
     }
 
     /// Deploys these entries of `mcpServers` and waits until each is ready or known not to work.
@@ -139,6 +143,14 @@ impl Gateway {
     pub fn state_dir(&self) -> PathBuf {
         state_dir(self.dir.path())
     }
+}
+
+/// An entry of `mcpServers`: the fixture, with these flags.
+///
+/// # Panics
+/// When the fixture has not been built.
+pub fn fixture(flags: &[&str]) -> Value {
+    json!({"command": Bin::Fixture.text().expect("the programs are built first"), "args": flags})
 }
 
 fn config_file(dir: &Path) -> PathBuf {

@@ -8,7 +8,9 @@
 //! server, everything unsolicited belongs to that session, and when the connection is replaced the handshake is
 //! replayed. [`Sharing::Common`] is a connection that many sessions share: this side shakes hands once, declaring no
 //! capabilities, because a server's question carries no mark of the session that caused it, and answers every
-//! `initialize` from that.
+//! `initialize` from that. What such a server sends unasked goes to whom it is certain to concern: list changes to all,
+//! updates to subscribers, a task's state to its owner. Anything else, log lines among it, is delivered only as long as
+//! one session alone has used the connection, for it may speak of any that has.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -1,6 +1,5 @@
 //! Running an installation, and telling how far it is.
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -16,7 +15,7 @@ use wire::status::Phase;
 
 use crate::state::State;
 
-/// How many lines of a failed installation its error quotes.
+/// How many lines of a failed installation its error quotes: half of them the first, half the last.
 const QUOTED: usize = 8;
 
 /// One command of an installation.
@@ -91,17 +90,16 @@ async fn run_step(
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| format!("cannot run {}: {error}", step.program))?;
     let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
-    let mut last = VecDeque::new();
+    let mut quoted = Vec::new();
     if let Some(stderr) = child.stderr.take() {
-        follow(stderr, &mut last, |fetched| state.phase(Phase::Installing, progress(package, fetched, began))).await;
+        follow(stderr, &mut quoted, |fetched| state.phase(Phase::Installing, progress(package, fetched, began))).await;
     }
     let status = child.wait().await.map_err(|error| format!("cannot wait for {}: {error}", step.program))?;
     group.0 = None;
     if status.success() {
         return Ok(());
     }
-    let words: Vec<_> = last.into_iter().collect();
-    Err(format!("{package} cannot be installed ({} {status}): {}", step.program, words.join(" | ")))
+    Err(format!("{package} cannot be installed ({} {status}): {}", step.program, quoted.join(" | ")))
 }
 
 fn progress(package: &str, fetched: usize, began: Instant) -> String {
@@ -110,16 +108,17 @@ fn progress(package: &str, fetched: usize, began: Instant) -> String {
 }
 
 /// Reads the output to its end; tells now and then how much was fetched.
-async fn follow(stderr: impl AsyncRead + Unpin, last: &mut VecDeque<String>, report: impl Fn(usize)) {
+async fn follow(stderr: impl AsyncRead + Unpin, quoted: &mut Vec<String>, report: impl Fn(usize)) {
     let mut lines = BufReader::new(stderr).lines();
     let mut fetched = 0;
     loop {
         match tokio::time::timeout(Duration::from_secs(1), lines.next_line()).await {
             Ok(Ok(Some(line))) if is_download(&line) => fetched += 1,
             Ok(Ok(Some(line))) => {
-                last.push_back(line.trim().chars().take(300).collect());
-                if last.len() > QUOTED {
-                    last.pop_front();
+                quoted.push(line.trim().chars().take(300).collect());
+                // npm names the cause first, uv last.
+                if quoted.len() > QUOTED {
+                    quoted.remove(QUOTED / 2);
                 }
             }
             Ok(Ok(None) | Err(_)) => return,

@@ -101,8 +101,11 @@ impl Lines {
 
     fn line(&mut self, line: &Bytes) {
         let line = line.strip_prefix(b"\xef\xbb\xbf").map_or_else(|| line.clone(), |rest| line.slice_ref(rest));
-        if line.iter().all(u8::is_ascii_whitespace) {
-            return;
+        match line.trim_ascii_start().first() {
+            None => return,
+            Some(b'{' | b'[') => {}
+            // A server may write much that is no message: it is not worth a closer look.
+            Some(_) => return self.events.push_back(Event::Junk),
         }
         let id = answered(&line).filter(|_| line.trim_ascii_end().ends_with(b"}"));
         match envelope::parse(line.clone(), self.max_line) {

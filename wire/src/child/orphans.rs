@@ -140,9 +140,12 @@ fn cookie(pid: Pid) -> Option<String> {
     variables.find_map(|entry| entry.strip_prefix(COOKIE)?.strip_prefix('=').map(ToOwned::to_owned))
 }
 
-/// Whether a cookie belongs to a child that is wanted. Those of another process do not: it has ended, or would have its
-/// orphans itself.
+/// Whether a cookie belongs to a child that is wanted, or is the one that this process bears itself and hands down to
+/// what else it starts. Those of another process do not: it has ended, or would have its orphans itself.
 fn is_wanted(cookie: &str) -> bool {
+    if std::env::var_os(COOKIE).is_some_and(|own| own == cookie) {
+        return true;
+    }
     let number = cookie.strip_prefix(&format!("{}.", getpid())).and_then(|number| number.parse().ok());
     number.is_some_and(|number| wanted().contains(&number))
 }

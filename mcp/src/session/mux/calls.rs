@@ -50,6 +50,10 @@ pub(super) struct Question {
 }
 
 impl Call {
+    pub(super) fn new(asker: Asker, method: &str) -> Self {
+        Self { asker, method: method.into(), token: None, as_task: false, hard_deadline: Clock::MAX }
+    }
+
     fn is_of(&self, session: SessionKey) -> bool {
         matches!(self.asker, Asker::Client { session: asker, .. } if asker == session)
     }
@@ -113,18 +117,18 @@ impl Mux {
         self.config.request_timeout * MAX_EXTENSIONS
     }
 
-    /// Makes a call of the next id. The caller sends it.
-    pub(super) fn call(&mut self, asker: Asker, method: &str, token: Option<Bytes>, as_task: bool, now: Clock) -> u64 {
+    /// Enters a call under the next id. The caller sends it.
+    pub(super) fn call(&mut self, mut call: Call, now: Clock) -> u64 {
         self.next_id += 1;
-        let (limit, hard_limit) = (self.limit(method).0, self.hard_limit());
-        let call = Call { asker, method: method.into(), token, as_task, hard_deadline: now + limit.max(hard_limit) };
+        let limit = self.limit(&call.method).0;
+        call.hard_deadline = now + limit.max(self.hard_limit());
         self.calls.insert(self.next_id, now + limit, call);
         self.next_id
     }
 
     /// Makes a request of this side's own and sends it.
     pub(super) fn ask(&mut self, asker: Asker, method: &str, params: &str, now: Clock) {
-        let id = self.call(asker, method, None, false, now);
+        let id = self.call(Call::new(asker, method), now);
         self.tell_server(Message::call(Some(&id.into()), method, Some(params)));
     }
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::calls::Asker;
+use super::calls::{Asker, Call};
 use super::link::Link;
 use super::{MAX_CALLS, Mux, Relation, Sharing};
 use crate::envelope::{Kind, Message, RequestId, code};
@@ -62,11 +62,11 @@ impl Mux {
             Verdict::Answer(result) => return self.answer(session, message, &result),
             Verdict::Refuse(code, text) => return self.refuse(session, message, code, &text, None),
         };
-        let kept = token.map(|token| message.part(token).into_bytes());
-        let as_task = may_name(message, &TASK) && message.at(&["task"]).is_some();
-        let own = self.call(Asker::Client { session, id }, message.method(), kept, as_task, now);
+        let mut call = Call::new(Asker::Client { session, id }, message.method());
+        call.token = token.map(|token| message.part(token).into_bytes());
+        call.as_task = may_name(message, &TASK) && message.at(&["task"]).is_some();
         self.callers = self.callers.with(session);
-        let own = RequestId::from(own);
+        let own = RequestId::from(self.call(call, now));
         let token = token.map(|token| message.edit(token, own.raw().clone()));
         self.tell_server(message.with_id(&own, edit.into_iter().chain(token)));
     }
@@ -103,8 +103,10 @@ impl Mux {
     /// A name that cannot be read, or is given twice, may be another one to the server.
     fn check_tool(&self, message: &Message) -> Verdict {
         let tools = &self.config.tools;
+        if tools.is_open() {
+            return Verdict::Forward(None);
+        }
         match message.str_at(&["name"]) {
-            _ if tools.is_open() => Verdict::Forward(None),
             Some(name) if tools.passes(&name) => Verdict::Forward(None),
             name => Verdict::Refuse(code::INVALID_PARAMS, format!("Unknown tool: {}", name.unwrap_or_default())),
         }
