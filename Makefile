@@ -115,11 +115,9 @@ deny: toolchain ## licences, sources and bans of the dependencies
 # --- longer, on demand ---------------------------------------------------------------------------
 
 .PHONY: soak
-soak: toolchain ## the tests in full size: long runs, many sessions, SIM_SEEDS (10000) simulations
-	$(call say,the tests in full size: some hours)
-	@cargo build --release --workspace --all-targets
-	@$(with_tools) && E2E_FULL=1 SIM_SEEDS=$(SIM_SEEDS) \
-	    $(cargo_test) --release --lib --bins $(call tests,$(integration) $(e2e))
+soak: compiled ## the same tests in full size: many sessions, long runs, SIM_SEEDS (10000) simulations
+	$(call say,the tests in full size)
+	@$(with_tools) && E2E_FULL=1 SIM_SEEDS=$(SIM_SEEDS) $(cargo_test) --lib --bins $(call tests,$(integration) $(e2e))
 
 .PHONY: fuzz
 fuzz: toolchain ## every fuzz target for FUZZ_SECONDS (60)
