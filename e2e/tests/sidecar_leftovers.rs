@@ -218,3 +218,21 @@ async fn servers_end_with_a_sidecar_that_is_killed() {
         gone(&census).await.unwrap_or_else(|error| panic!("{script}: {error}"));
     }
 }
+
+/// As in a container, where the session that everything runs in was begun outside, and has no number inside.
+#[tokio::test]
+async fn nothing_of_a_session_is_left_in_a_pid_namespace_either() {
+    let inside = ["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let script = STUBBORN.map(|(_, script)| script)[4];
+    let command = ["/bin/sh", "-c", script, &Bin::Fixture.text().unwrap()];
+    let start = Sidecar::start_with(&["--warm-spares", "0"], &command, |launch| launch.through("unshare", inside));
+    let sidecar = start.await.unwrap();
+    wait_ready(&sidecar).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = sidecar.census().below().len();
+    let client = connect(&sidecar).await.unwrap();
+    client.tool_text("pid", json!({})).await.unwrap();
+    client.delete().await.unwrap().expect(204).unwrap();
+    below(&sidecar, before).await.unwrap();
+    assert!(!sidecar.logs().contains("panicked"), "{}", sidecar.logs());
+}

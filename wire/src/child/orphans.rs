@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::io::Read as _;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, getpgrp, getpid, getsid, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The variable that marks what belongs to a child.
@@ -121,14 +122,33 @@ fn children() -> Vec<Pid> {
 
 /// Whether a child is dead, and not one that this process started: those lead their group, or are in this process's.
 fn is_dead_orphan(pid: Pid) -> Option<bool> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    let mut ids = fields.skip(1).map_while(|field| Pid::from_raw(field.parse().ok()?));
-    let (group, session) = (ids.next()?, ids.next()?);
-    let own = getsid(None).ok() == Some(session) && (group == pid || group == getpgrp());
-    Some(state == "Z" && !own)
+    let (own, child) = (Standing::of("self")?, Standing::of(pid)?);
+    let started_here = child.session == own.session && (child.group == pid.as_raw_pid() || child.group == own.group);
+    Some(child.dead && !started_here)
+}
+
+/// Where a process stands among others. The ids are plain numbers: one that lies outside this process's PID namespace,
+/// as its own session does in a container, reads as 0.
+struct Standing {
+    dead: bool,
+    group: i32,
+    session: i32,
+}
+
+impl Standing {
+    /// Of a process id, or `self`; `None` when it is gone.
+    fn of(process: impl Display) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
+    }
+
+    /// Reads the contents of `/proc/PID/stat`, proc(5).
+    fn parse(stat: &str) -> Option<Self> {
+        // The name, in parentheses, may hold anything.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let dead = fields.next()? == "Z";
+        let mut ids = fields.skip(1).map_while(|field| field.parse().ok());
+        Some(Self { dead, group: ids.next()?, session: ids.next()? })
+    }
 }
 
 /// The cookie of a process, if it has one and can be looked into.
@@ -148,4 +168,22 @@ fn is_wanted(cookie: &str) -> bool {
     }
     let number = cookie.strip_prefix(&format!("{}.", getpid())).and_then(|number| number.parse().ok());
     number.is_some_and(|number| wanted().contains(&number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_outside_the_namespace_is_read_as_the_number_that_the_kernel_gives() {
+        let standing = Standing::parse("7 (a) name (S) Z) Z 1 7 0 0 -1 4194560").expect("a whole line");
+        assert!(standing.dead);
+        assert_eq!((standing.group, standing.session), (7, 0));
+    }
+
+    #[test]
+    fn a_line_cut_short_says_nothing() {
+        assert!(Standing::parse("7 (sh) Z 1 7").is_none());
+        assert!(Standing::parse("").is_none());
+    }
 }
