@@ -10,6 +10,7 @@ use gateway::args::{Cli, Command, KeysCommand, StateArgs};
 use gateway::keys::KeyFile;
 use gateway::store::Timestamp;
 use runtime::exit::{UsageError, exit_code};
+use runtime::limits;
 
 /// The system's allocator spends a seventh of a busy gateway's time, and keeps the memory of streams that have ended.
 #[global_allocator]
@@ -23,6 +24,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => {
             cli.telemetry.init()?;
+            limits::raise_open_files();
             // What a killed sidecar leaves behind is handed to this process, which ends it.
             rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use prometheus_client::registry::Registry as Metrics;
 use runtime::accept::Server as HttpServer;
 use runtime::exit::UsageError;
@@ -18,6 +19,7 @@ use runtime::{admin, metrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wire::client::{AddressPolicy, HttpClient};
+use wire::guard::{Guard, guard};
 
 use crate::access::Access;
 use crate::aggregate::Aggregate;
@@ -54,6 +56,7 @@ pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
     let mut settings = Settings::new(args, file.settings.clone(), log)?;
     let listener = settings.listen.bind("--listen")?;
     let admin = settings.admin.take();
+    let admin_is_loopback = admin.as_ref().map(Listener::local_addr).transpose()?.is_some_and(|it| it.is_loopback());
     let store = Store::open(&settings.state_dir)?;
     let sealer = Sealer::load_or_create(&settings.state_dir)?;
     let keys = KeyWatch::open(KeyFile::new(&settings.state_dir))?;
@@ -114,7 +117,8 @@ pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
         tokio::join!(controller, front, stop);
     };
     let grace = settings.drain_timeout + LAST_MOMENTS;
-    let admin_routes = admin::routes(&readiness, Arc::new(figures(&routes, &aggregate)));
+    let admin_routes = admin::routes(&readiness, Arc::new(figures(&routes, &aggregate)))
+        .layer(from_fn_with_state(Guard::of_admin(admin_is_loopback), guard));
     Box::pin(shutdown.run(grace, admin::beside(admin, admin_routes, work))).await?;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The limit of open files, which is also the limit of connections.
 
+use std::sync::OnceLock;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// More than any process of ours can serve; stands for "no limit".
@@ -10,15 +12,34 @@ pub fn open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(UNLIMITED)
 }
 
+/// The soft limit that held when this process was started; set once [`raise_open_files`] was called.
+static INHERITED: OnceLock<Option<u64>> = OnceLock::new();
+
 /// Raises the soft limit of open files to the hard one and returns what holds then. Shells hand out
-/// a soft limit of 1,024 for the sake of `select(2)`, which nothing here uses. Children inherit it.
+/// a soft limit of 1,024 for the sake of `select(2)`, which nothing here uses. Programs of others may:
+/// whoever starts them gives back what [`inherited_open_files`] tells.
 pub fn raise_open_files() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    INHERITED.get_or_init(|| current);
+    set_open_files(maximum, maximum);
+    open_files()
+}
+
+/// The soft limit that held before [`raise_open_files`]; the present one where that was not called. `None` is no limit.
+pub fn inherited_open_files() -> Option<u64> {
+    *INHERITED.get_or_init(|| getrlimit(Resource::Nofile).current)
+}
+
+/// Sets the soft limit for this process and those that it starts, as far as the hard one allows.
+pub fn lower_open_files(soft: u64) {
     let maximum = getrlimit(Resource::Nofile).maximum;
-    let raised = Rlimit { current: maximum, maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+    set_open_files(Some(maximum.map_or(soft, |hard| hard.min(soft))), maximum);
+}
+
+fn set_open_files(current: Option<u64>, maximum: Option<u64>) {
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, maximum }) {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
-    open_files()
 }
 
 /// How many connections to accept out of `open_files`: three quarters. The rest is for what the
@@ -45,8 +66,9 @@ mod tests {
     }
 
     #[test]
-    fn raising_reaches_the_hard_limit() {
-        let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(UNLIMITED);
-        assert_eq!(raise_open_files(), hard);
+    fn raising_reaches_the_hard_limit_and_remembers_the_soft_one() {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        assert_eq!(raise_open_files(), maximum.unwrap_or(UNLIMITED));
+        assert_eq!(inherited_open_files(), current);
     }
 }

@@ -34,6 +34,9 @@ pub enum Command {
     /// Run a program that ends when its parent does (used by `serve` for the processes it starts)
     #[command(hide = true)]
     Wrap {
+        /// The soft limit of open files that it gets; by default that of the parent.
+        #[arg(long)]
+        open_files: Option<u64>,
         /// The parent's process id.
         parent: i32,
         /// The program and its arguments.
@@ -122,6 +125,9 @@ pub struct ServeArgs {
     /// Read what to serve from standard input, and stop when that ends (used by the gateway)
     #[arg(long, hide = true, conflicts_with_all = ["url", "command"])]
     pub supervised: bool,
+    /// How many files the server's processes may open (used by the gateway, which has raised the limit for itself)
+    #[arg(long, hide = true)]
+    pub open_files: Option<u64>,
     /// The program and its arguments, after --
     #[arg(last = true, value_name = "COMMAND", required_unless_present_any = ["url", "supervised"])]
     pub command: Vec<String>,
@@ -234,13 +240,25 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::CommandFactory as _;
+    use wire::spec::OWN_VARIABLES;
 
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_variable_is_known_to_be_a_sidecars_own_or_handed_on() {
+        let handed_on = ["HOME", "MCP_CACHE_DIR", "MCP_PUBLIC_ADDRESSES_ONLY", "PATH", "XDG_CACHE_HOME"];
+        let cli = Cli::command();
+        let serve = cli.find_subcommand("serve").unwrap();
+        let variables: BTreeSet<_> = serve.get_arguments().filter_map(|it| it.get_env()?.to_str()).collect();
+        assert_eq!(variables, OWN_VARIABLES.into_iter().chain(handed_on).collect());
     }
 
     #[test]

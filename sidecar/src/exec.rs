@@ -46,7 +46,7 @@ async fn run(args: &ExecArgs, drain: Drain) -> anyhow::Result<()> {
     let stream = stream.with_context(|| format!("cannot connect to the sidecar at {}", args.connect.display()))?;
     tracing::info!("connected to the sidecar");
     let children =
-        Children { wrapper: wrapper()?, path: args.path.clone(), signals: HashMap::new(), tasks: JoinSet::new() };
+        Children { wrapper: wrapper(None)?, path: args.path.clone(), signals: HashMap::new(), tasks: JoinSet::new() };
     tokio::select! {
         ended = children.serve(Channel::new(stream), drain.started()) => ended,
         () = drain.forced() => Ok(()),

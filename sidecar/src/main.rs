@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use runtime::exit::exit_code;
+use runtime::limits;
 use sidecar::args::{Cli, Command};
 
 fn main() -> ExitCode {
@@ -13,9 +14,10 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Wrap { parent, command } => Err(sidecar::wrap::wrap(parent, &command).into()),
+        Command::Wrap { open_files, parent, command } => Err(sidecar::wrap::wrap(parent, open_files, &command).into()),
         Command::Serve(args) => {
             cli.telemetry.init()?;
+            limits::raise_open_files();
             with_children(sidecar::serve::serve(*args))
         }
         Command::Exec(args) => {

@@ -59,7 +59,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         Source::Command { command, args: words, env } => {
             let program = Program {
                 name: launch.name.as_str().into(),
-                wrapper: wrapper()?,
+                wrapper: wrapper(args.open_files)?,
                 program: command.into(),
                 args: words.into_iter().map(Into::into).collect(),
                 env: env.into_iter().collect(),
@@ -157,7 +157,10 @@ impl Parts {
             };
             tokio::join!(http, drained);
         };
-        let admin_routes = admin::routes(&readiness, Arc::new(metrics(&self.state)));
+        let admin_is_loopback =
+            admin.as_ref().map(Listener::local_addr).transpose()?.is_some_and(|it| it.is_loopback());
+        let admin_routes = admin::routes(&readiness, Arc::new(metrics(&self.state)))
+            .layer(from_fn_with_state(Guard::of_admin(admin_is_loopback), guard));
         shutdown.run(self.args.drain_timeout, admin::beside(admin, admin_routes, work)).await?;
         Ok(())
     }

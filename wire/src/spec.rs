@@ -7,6 +7,27 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Environment variables that a sidecar takes for settings of its own, but for those that a gateway hands on as they are.
+/// Gateway and sidecar have some of the same names, for what is not the same: two cannot listen at one address.
+pub const OWN_VARIABLES: [&str; 16] = [
+    "MCP_ADMIN",
+    "MCP_ALLOWED_ORIGIN",
+    "MCP_DRAIN_TIMEOUT",
+    "MCP_IDLE_TIMEOUT",
+    "MCP_INSTALL_TIMEOUT",
+    "MCP_KEY_FILE",
+    "MCP_LAUNCHER",
+    "MCP_LISTEN",
+    "MCP_MAX_MESSAGE_BYTES",
+    "MCP_MAX_PROCESSES",
+    "MCP_MODE",
+    "MCP_NAME",
+    "MCP_PUBLIC_HOST",
+    "MCP_REQUEST_TIMEOUT",
+    "MCP_STARTUP_TIMEOUT",
+    "MCP_WARM_SPARES",
+];
+
 /// One server.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

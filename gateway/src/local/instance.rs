@@ -10,12 +10,13 @@ use http::Request;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use mcp::sse::Decoder;
+use runtime::limits;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use wire::spec::Launch;
+use wire::spec::{Launch, OWN_VARIABLES};
 use wire::status::{Phase, Status};
 
 use super::LocalSettings;
@@ -92,9 +93,10 @@ impl Sidecars {
             let Some(turn) = stop.run_until_cancelled(turn).await else {
                 return "stopped before it was started".to_owned();
             };
-            let mut process = match self.start(&launch, &socket).await {
-                Ok(process) => process,
-                Err(error) => return format!("cannot run {}: {error}", self.settings.sidecar.display()),
+            let mut process = match stop.run_until_cancelled(self.start(&launch, &socket)).await {
+                Some(Ok(process)) => process,
+                None => return "stopped while it was started".to_owned(),
+                Some(Err(error)) => return format!("cannot run {}: {error}", self.settings.sidecar.display()),
             };
             let (up, is_up) = oneshot::channel();
             let turn = async {
@@ -132,12 +134,18 @@ impl Sidecars {
         command.args(log).args(["serve", "--supervised", "--listen"]).arg(format!("unix:{}", socket.display()));
         command.args(["--max-message-bytes", &max_message_bytes.to_string()]);
         command.args(["--drain-timeout", &format!("{}ms", drain_timeout.as_millis())]);
+        command.args(limits::inherited_open_files().map(|soft| format!("--open-files={soft}")));
+        // The environment is the servers' too; what the sidecar would take for its own settings was meant for the gateway.
+        for name in OWN_VARIABLES {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0).kill_on_drop(true);
         let (mut child, kept) = self.own.spawn(&mut command)?;
         let mut lifeline = child.stdin.take().ok_or_else(|| io::Error::other("it has no standard input"))?;
         let mut line = serde_json::to_vec(launch)?;
         line.push(b'\n');
-        lifeline.write_all(&line).await?;
+        // More than a pipe holds waits for a sidecar that may never read it.
+        tokio::time::timeout(CONNECT_LIMIT, lifeline.write_all(&line)).await??;
         Ok(Sidecar { child, lifeline: Some(lifeline), _kept: kept })
     }
 }
