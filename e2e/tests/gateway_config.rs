@@ -144,3 +144,16 @@ async fn a_yaml_file_holds_settings_beside_the_servers() {
     assert_eq!(client.tool_text("env", json!({"name": "VERSION"})).await.unwrap(), "3.10");
     assert!(dir.path().join("state/lock").exists());
 }
+
+#[tokio::test]
+async fn what_is_deployed_as_the_file_has_it_stays_when_the_file_lets_go_of_it() {
+    let mut gateway = Gateway::start(&json!({"mcpServers": {"a": fixture(&[])}})).await.unwrap();
+    let same = gateway.deploy(&json!({"a": fixture(&[])})).await.unwrap().expect(200).unwrap().json().unwrap();
+    assert_eq!(same["results"]["a"]["status"], "existed");
+    gateway.configure("{}").unwrap();
+    let deployed = async || gateway.server("a").await.ok().filter(|server| server["origin"] == "deploy");
+    eventually(PATIENCE, "the server to be a deployed one", deployed).await.unwrap();
+    gateway.kill().await.unwrap();
+    gateway.restart().await.unwrap();
+    assert_eq!(gateway.server("a").await.unwrap()["origin"], "deploy");
+}

@@ -195,6 +195,28 @@ async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_gateway_starts_again_on_a_disk_that_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let gateway = r#""$0" serve --listen 127.0.0.1:0 --state-dir "$1""#;
+    let stop = r#"while ! [ -S "$1"/run/* ]; do sleep 0.05; done; kill $!; wait $!"#;
+    let fill = r#"cat /dev/zero > "$1/fill" 2>/dev/null || true"#;
+    let script = format!(
+        r#"mount -t tmpfs -o size=128k tmpfs "$1"; mkdir "$1/servers"; {gateway} --config "$2" > /dev/null & {stop};
+        {fill}; exec {gateway} --config "$2""#
+    );
+    let config = folder.path().with_extension("json");
+    std::fs::write(&config, json!({"mcpServers": {"a": fixture(&[])}}).to_string()).unwrap();
+    let program = Bin::Gateway.text().unwrap();
+    let private = ["--user", "--map-root-user", "--mount", "--", "/bin/sh", "-ec", &script, &program, state];
+    let launch = Launch::program("unshare").args(private).arg(&config);
+    let gateway = launch.listen().await.unwrap();
+    let list = http("GET", &gateway.url("/servers"), &[], "").await.unwrap().expect(200).unwrap();
+    assert_eq!(list.json().unwrap()[0]["name"], "a");
+    std::fs::remove_file(config).unwrap();
+}
+
+#[tokio::test]
 async fn a_state_directory_that_is_read_only_is_refused_with_what_to_do() {
     let Some(mounted) = mounted("ro") else { return };
     let error = Gateway::start_with("{}", mounted).await.unwrap_err();

@@ -1,7 +1,7 @@
 //! The deploy API: the documented contract of the gateway's users, and the same as resources.
 
 use axum::Json;
-use axum::extract::{FromRequest, FromRequestParts, Query};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::http::request::Parts;
@@ -114,6 +114,20 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
         let query = Query::try_from_uri(&parts.uri);
         let Query(params) = query.map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, error.body_text()))?;
         Ok(Self(params))
+    }
+}
+
+/// A server's name as the path has it. One that is no text is refused in JSON, like everything else.
+#[derive(Debug)]
+pub struct PathName(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathName {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let name = Path::from_request_parts(parts, state).await;
+        let Path(name) = name.map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+        Ok(Self(name))
     }
 }
 

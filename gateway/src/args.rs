@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use runtime::admin::AdminArgs;
 use runtime::listen::ListenAddr;
@@ -68,14 +70,23 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub state: StateArgs,
     /// Demand no key although others than this machine can connect
-    #[arg(long, env = "MCP_ALLOW_ANONYMOUS")]
+    #[arg(long, env = "MCP_ALLOW_ANONYMOUS", value_parser = BoolishValueParser::new())]
     pub allow_anonymous: bool,
     /// A host name that this gateway is known by
-    #[arg(long, env = "MCP_PUBLIC_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, env = "MCP_PUBLIC_HOST", value_name = "NAME", value_delimiter = ',')]
     pub public_host: Vec<String>,
     /// A web origin whose pages may call
-    #[arg(long, env = "MCP_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    #[arg(long, env = "MCP_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origin: Vec<String>,
+    /// Let pages of those origins read the answers too [default: false]
+    #[arg(long, env = "MCP_CORS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub cors: Option<bool>,
+    /// Take keys of scope `call` from ?api_key= where a stream of /sse is opened [default: true]
+    #[arg(long, env = "MCP_QUERY_KEYS", value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    pub query_keys: Option<bool>,
+    /// The most event streams that one caller holds open at a time [default: any number]
+    #[arg(long, env = "MCP_MAX_STREAMS_PER_PRINCIPAL", value_name = "N")]
+    pub max_streams_per_principal: Option<NonZeroU32>,
     /// How long a server may take for an answer, unless it says otherwise [default: 60s]
     #[arg(long, env = "MCP_REQUEST_TIMEOUT", value_name = "TIME", value_parser = parse_duration)]
     pub request_timeout: Option<Duration>,

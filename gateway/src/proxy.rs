@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::response::IntoResponse as _;
@@ -22,7 +22,7 @@ use wire::front::{NeedsPass, Problem, allow, not_allowed};
 use wire::session::Caller;
 
 use crate::access::parameter;
-use crate::api::ApiError;
+use crate::api::{ApiError, PathName};
 use crate::keys::PrincipalHash;
 use crate::routes::{Endpoint, Route, Routes};
 use crate::seal::{Handle, Kind, Sealer};
@@ -87,7 +87,7 @@ pub fn routes(proxy: &Proxy) -> Vec<(&'static str, MethodRouter)> {
 /// `GET /{name}/sse`.
 async fn stream(
     State(proxy): State<Proxy>,
-    Path(name): Path<String>,
+    PathName(name): PathName,
     caller: Caller,
     pass: Option<Extension<NeedsPass>>,
     request: Request,
@@ -115,7 +115,7 @@ async fn stream(
 /// `POST /{name}/message`.
 async fn message(
     State(proxy): State<Proxy>,
-    Path(name): Path<String>,
+    PathName(name): PathName,
     caller: Caller,
     request: Request,
 ) -> Result<Response<Body>, Response<Body>> {
@@ -132,7 +132,7 @@ async fn message(
 /// `POST`, `GET` and `DELETE` of `/{name}/mcp`.
 async fn streamable(
     State(proxy): State<Proxy>,
-    Path(name): Path<String>,
+    PathName(name): PathName,
     caller: Caller,
     mut request: Request,
 ) -> Result<Response<Body>, Response<Body>> {

@@ -148,6 +148,9 @@ fn lock(state_dir: &Path) -> Result<File, StoreError> {
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())
     };
-    note(&mut file).map_err(failed)?;
+    if let Err(error) = note(&mut file) {
+        // A full disk keeps nobody from serving what is there.
+        tracing::warn!(%error, "the lock of the state directory does not tell this process's id");
+    }
     Ok(file)
 }

@@ -31,18 +31,22 @@ struct Inner {
     open: Mutex<HashMap<PrincipalHash, Open>>,
 }
 
-/// The open streams of one caller.
+/// What one caller has open.
 #[derive(Debug, Default)]
 struct Open {
-    count: u32,
+    /// Streams that the caller opened, which the limit is about.
+    streams: u32,
+    /// Those, and answers that go on.
+    bodies: u32,
     end: CancellationToken,
 }
 
-/// Counts one stream for as long as it lives.
+/// Counts one body for as long as it lives.
 #[derive(Debug)]
 struct Place {
     streams: Streams,
     principal: PrincipalHash,
+    is_stream: bool,
 }
 
 impl Streams {
@@ -58,15 +62,18 @@ impl Streams {
         unknown.for_each(|(_, open)| std::mem::take(&mut open.end).cancel());
     }
 
-    /// A place for one more stream, and what ends it; `None` when the caller has as many as it may.
-    fn enter(&self, principal: PrincipalHash) -> Option<(Place, CancellationToken)> {
+    /// A place for one more stream, or for one more answer that goes on, and what ends it; `None` when the caller has as
+    /// many streams as it may.
+    fn enter(&self, principal: PrincipalHash, is_stream: bool) -> Option<(Place, CancellationToken)> {
         let mut all = self.open();
-        let open = all.entry(principal).or_default();
-        if self.0.limit.is_some_and(|limit| open.count >= limit.get()) {
+        let streams = all.get(&principal).map_or(0, |open| open.streams);
+        if is_stream && self.0.limit.is_some_and(|limit| streams >= limit.get()) {
             return None;
         }
-        open.count += 1;
-        Some((Place { streams: self.clone(), principal }, open.end.clone()))
+        let open = all.entry(principal).or_default();
+        open.streams += u32::from(is_stream);
+        open.bodies += 1;
+        Some((Place { streams: self.clone(), principal, is_stream }, open.end.clone()))
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<PrincipalHash, Open>> {
@@ -78,28 +85,36 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut all = self.streams.open();
         if let Some(open) = all.get_mut(&self.principal) {
-            open.count -= 1;
-            if open.count == 0 {
+            open.streams -= u32::from(self.is_stream);
+            open.bodies -= 1;
+            if open.bodies == 0 {
                 all.remove(&self.principal);
             }
         }
     }
 }
 
-/// The layer that counts streams: the answers to GET whose end is not known.
+/// The layer that counts streams, which are the answers to GET whose end is not known, and that ends with the caller's key
+/// whatever goes on.
 pub async fn hold(State(streams): State<Streams>, caller: Caller, request: Request, next: Next) -> Response {
-    let Some(principal) = caller.0.parse().ok().filter(|_| request.method() == Method::GET) else {
-        return next.run(request).await;
-    };
-    let Some((place, end)) = streams.enter(principal) else {
-        let text = "as many streams are open as one caller may have (`maxStreamsPerPrincipal`); close one first";
-        return ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(RETRY_AFTER).into_response();
+    let Ok(principal) = caller.0.parse() else { return next.run(request).await };
+    let early = if request.method() == Method::GET {
+        let Some(place) = streams.enter(principal, true) else {
+            let text = "as many streams are open as one caller may have (`maxStreamsPerPrincipal`); close one first";
+            return ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(RETRY_AFTER).into_response();
+        };
+        Some(place)
+    } else {
+        None
     };
     let (parts, body) = next.run(request).await.into_parts();
     if body.size_hint().exact().is_some() {
         return Response::from_parts(parts, body);
     }
-    // The place is left when the stream is dropped.
+    let Some((place, end)) = early.or_else(|| streams.enter(principal, false)) else {
+        return Response::from_parts(parts, body);
+    };
+    // The place is left when the body is dropped.
     let stream = body.into_data_stream().take_until(end.cancelled_owned()).inspect(move |_| _ = &place);
     Response::from_parts(parts, Body::from_stream(stream))
 }
@@ -118,7 +133,7 @@ mod tests {
 
     fn router(streams: &Streams) -> Router {
         let endless = async || Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>());
-        let routes = Router::new().route("/stream", get(endless).post("posted")).route("/text", get(async || "text"));
+        let routes = Router::new().route("/stream", get(endless).post(endless)).route("/text", get(async || "text"));
         routes.layer(from_fn_with_state(streams.clone(), hold))
     }
 
@@ -148,10 +163,13 @@ mod tests {
     async fn streams_end_with_the_key_of_their_caller() {
         let streams = Streams::new(None);
         let router = router(&streams);
-        let [ended, open] = [ONE, OTHER].map(|who| send(&router, Method::GET, "/stream", who));
-        let (ended, open) = (ended.await.into_body(), open.await.into_body());
+        let bodies = [(Method::GET, ONE), (Method::POST, ONE), (Method::GET, OTHER)]
+            .map(|(method, who)| send(&router, method, "/stream", who));
+        let [ended, answer, open] = bodies;
+        let (ended, answer, open) = (ended.await.into_body(), answer.await.into_body(), open.await.into_body());
         streams.retain(&HashSet::from([OTHER]));
         assert!(ended.into_data_stream().next().await.is_none());
+        assert!(answer.into_data_stream().next().await.is_none());
         assert!(futures::poll!(open.into_data_stream().next()).is_pending());
         assert_eq!(streams.open().keys().collect::<Vec<_>>(), Vec::<&PrincipalHash>::new());
     }

@@ -18,7 +18,9 @@ async function request(method, ...args) {
     const headers = Object.entries(options.headers).flatMap(([name, value]) => ['--header', `${name}: ${value}`]);
     const era = options.mode ? ['--protocol-era', options.mode] : [];
     const target = ['--server-url', options.url.href, '--transport', options.transport, ...headers, ...era];
-    const command = [CLI, '--cli', '--quiet', '--format', 'json', '--stored-auth-only', ...target, '--method', method];
+    const patience = ['--connect-timeout', `${options.timeout * 1000}`];
+    const general = ['--cli', '--quiet', '--format', 'json', '--stored-auth-only', ...patience];
+    const command = [CLI, ...general, ...target, '--method', method];
     const limits = { timeout: options.timeout * 1000, maxBuffer: 64 << 20 };
     const running = run(process.execPath, [...command, ...args], { ...limits, env: { ...process.env, HOME: home } });
     const { stdout } = await running.catch(error => {

@@ -49,6 +49,15 @@ pub struct DeployAnswer {
     warnings: Vec<String>,
 }
 
+/// What is answered to a body that is not accepted: as a whole, or entry by entry.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "a description for clients, never built")]
+enum DeployRefusal {
+    Entries(DeployAnswer),
+    Body(ApiError),
+}
+
 /// What became of one entry.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EntryResult {
@@ -95,9 +104,9 @@ pub struct Summary {
     post, path = "/deploy", params(DeployQuery), request_body = serde_json::Value,
     responses(
         (status = 200, body = DeployAnswer, description = "Every entry is durably accepted"),
-        (status = 400, body = DeployAnswer, description = "Bad JSON, with line and column; or an entry is not accepted: `results` says which and why, and the valid ones are deployed"),
+        (status = 400, body = DeployRefusal, description = "Bad JSON, with line and column; or an entry is not accepted: `results` says which and why, and the valid ones are deployed"),
         (status = 401, body = ApiError, description = "No valid key"),
-        (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+        (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
         (status = 409, body = DeployAnswer, description = "The configuration file defines an entry's server otherwise, and nothing is wrong with the others"),
         (status = 413, body = ApiError, description = "The body is too large"),
         (status = 415, body = ApiError, description = "The body is not declared to be JSON"),

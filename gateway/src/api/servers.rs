@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
@@ -12,7 +12,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use wire::status::{LastExit, Phase};
 
-use super::{Api, ApiError, Params};
+use super::{Api, ApiError, Params, PathName};
 use crate::routes::{Origin, Route};
 use crate::spec::Masked;
 use crate::store::Timestamp;
@@ -108,7 +108,7 @@ fn view(route: &Route) -> ServerView {
 #[utoipa::path(get, path = "/servers", responses(
     (status = 200, body = [ServerView]),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
 ))]
 pub async fn list_servers(State(api): State<Api>) -> Json<Vec<ServerView>> {
     Json(api.routes.now().iter().map(|route| view(route)).collect())
@@ -118,7 +118,7 @@ pub async fn list_servers(State(api): State<Api>) -> Json<Vec<ServerView>> {
 #[utoipa::path(get, path = "/services", responses(
     (status = 200, body = [ServerView]),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
 ))]
 pub async fn list_services(state: State<Api>) -> Json<Vec<ServerView>> {
     list_servers(state).await
@@ -128,10 +128,10 @@ pub async fn list_services(state: State<Api>) -> Json<Vec<ServerView>> {
 #[utoipa::path(get, path = "/servers/{name}", params(("name" = String, Path, description = "The server's name")), responses(
     (status = 200, body = ServerView),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
     (status = 404, body = ApiError, description = "No such server; `servers` lists those there are"),
 ))]
-pub async fn get_server(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<ServerView>, ApiError> {
+pub async fn get_server(State(api): State<Api>, PathName(name): PathName) -> Result<Json<ServerView>, ApiError> {
     let table = api.routes.now();
     table.get(&name).map(|route| Json(view(route))).ok_or_else(|| ApiError::unknown_server(&name, &table))
 }
@@ -140,13 +140,13 @@ pub async fn get_server(State(api): State<Api>, Path(name): Path<String>) -> Res
 #[utoipa::path(delete, path = "/servers/{name}", params(("name" = String, Path, description = "The server's name")), responses(
     (status = 200, description = "It is removed for good"),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
     (status = 404, body = ApiError, description = "No such server"),
     (status = 409, body = ApiError, description = "The configuration file defines it"),
     (status = 503, body = ApiError, description = "The gateway is stopping"),
     (status = 507, body = ApiError, description = "The state directory cannot be written"),
 ))]
-pub async fn delete_server(State(api): State<Api>, Path(name): Path<String>) -> Result<impl IntoResponse, ApiError> {
+pub async fn delete_server(State(api): State<Api>, PathName(name): PathName) -> Result<impl IntoResponse, ApiError> {
     remove(&api, &name).await
 }
 
@@ -162,7 +162,7 @@ pub struct DeleteQuery {
     (status = 200, description = "It is removed for good"),
     (status = 400, body = ApiError, description = "`name` is missing"),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
     (status = 404, body = ApiError, description = "No such server"),
     (status = 409, body = ApiError, description = "The configuration file defines it"),
     (status = 503, body = ApiError, description = "The gateway is stopping"),
@@ -191,7 +191,7 @@ async fn remove(api: &Api, name: &str) -> Result<impl IntoResponse + use<>, ApiE
 pub struct LogsQuery {
     /// How many lines; 100 unless told otherwise.
     lines: Option<usize>,
-    /// Whether to go on as lines are written.
+    /// Goes on as lines are written, unless `false` or `0`.
     follow: Option<String>,
 }
 
@@ -200,13 +200,14 @@ pub struct LogsQuery {
     (status = 200, content_type = "text/plain", description = "The lines, oldest first"),
     (status = 400, body = ApiError, description = "`lines` is no number"),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
     (status = 404, body = ApiError, description = "No such server"),
+    (status = 429, body = ApiError, description = "The caller has as many streams open as it may"),
     (status = 503, body = ApiError, description = "It does not run at the moment"),
 ))]
 pub async fn logs(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    PathName(name): PathName,
     Params(query): Params<LogsQuery>,
 ) -> Result<Response, ApiError> {
     let table = api.routes.now();
@@ -214,7 +215,8 @@ pub async fn logs(
     let down = |why: &str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, format!("server `{name}` has no log: {why}"));
     let endpoint = route.endpoints.last().ok_or_else(|| down(&route.status.message))?;
     let lines = query.lines.map(|lines| format!("lines={lines}&")).unwrap_or_default();
-    let follow = query.follow.map(|_| "follow").unwrap_or_default();
+    let follow = query.follow.is_some_and(|follow| !matches!(follow.as_str(), "false" | "0"));
+    let follow = if follow { "follow" } else { "" };
     let request =
         Request::get(format!("/logs?{lines}{follow}")).body(wire::client::empty()).map_err(|e| down(&e.to_string()))?;
     let response = api.client.request(&endpoint.address, request).await;

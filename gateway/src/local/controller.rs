@@ -125,7 +125,14 @@ impl Controller {
 
     async fn deploy(&mut self, name: ServerName, spec: ServerSpec) -> Result<Deployed, Refusal> {
         let existing = self.servers.get(&name).filter(|server| !server.deleted);
-        if existing.is_some_and(|server| server.record.spec == spec) {
+        let like_that = |server: &&Server| server.record.spec == spec;
+        if let Some(server) = existing.filter(like_that) {
+            if server.origin == Origin::File {
+                // It stays when the file lets go of it: that was asked for as well.
+                let record = server.record.clone();
+                self.keep(&name, &record).await?;
+                self.shadowed.insert(name, record);
+            }
             return Ok(Deployed::Existed);
         }
         if existing.is_some_and(|server| server.origin == Origin::File) {
@@ -137,10 +144,14 @@ impl Controller {
             |it| (it.record.created_at, it.record.uid),
         );
         let record = Record { spec, created_at, uid };
-        let (store, kept, key) = (Arc::clone(&self.store), record.clone(), name.clone());
-        durably(move || store.put(&key, &kept)).await?;
+        self.keep(&name, &record).await?;
         self.put(&name, record, Origin::Deployed);
         Ok(deployed)
+    }
+
+    async fn keep(&self, name: &ServerName, record: &Record) -> Result<(), Refusal> {
+        let (store, name, record) = (Arc::clone(&self.store), name.clone(), record.clone());
+        durably(move || store.put(&name, &record)).await
     }
 
     async fn delete(&mut self, name: ServerName) -> Result<bool, Refusal> {
