@@ -17,6 +17,7 @@ fn have(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
     if !found {
+        assert!(std::env::var_os("CI").is_none(), "`make e2e` puts `{program}` on the PATH");
         // Nothing is left to do when stderr is closed.
         let _ = writeln!(std::io::stderr(), "skipped: `{program}` is not on the PATH; `make e2e` installs it");
     }
