@@ -135,7 +135,9 @@ bench: toolchain ## measure against direct stdio, a floor and peers: an hour, on
 	@$(with_tools) && $(target)/release/bench all
 
 .PHONY: generate
-generate: toolchain ## write generated files anew: snapshots of the tests
+generate: compiled ## write generated files anew: the McpServer definition and its chart, snapshots of the tests
+	@$(target)/debug/crdgen > crds/mcpservers.yaml
+	@$(target)/debug/crdgen chart > charts/mcp-gateway-crds/templates/mcpservers.yaml
 	@INSTA_UPDATE=always $(cargo_test) --lib --bins
 
 .PHONY: doc
