@@ -4,7 +4,7 @@
 //! immutable table that every request reads; [`local`] fills it on one machine, by running a sidecar per server.
 //! Requests pass [`access`] and then go to one server ([`proxy`]), to all of them ([`aggregate`]), or to the deploy
 //! API ([`api`]). The rest is what users write ([`spec`], [`config`]) and what is kept on disk ([`store`], [`keys`],
-//! [`seal`]).
+//! [`seal`]), and the figures of it all ([`traffic`]).
 //!
 //! What it deliberately does not do: start a user's program, keep the state of a single server's session, or look into
 //! the messages of one. That is the sidecar's business.
@@ -23,3 +23,4 @@ pub mod serve;
 pub mod spec;
 pub mod store;
 pub mod streams;
+pub mod traffic;

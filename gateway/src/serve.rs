@@ -33,6 +33,7 @@ use crate::routes::Routes;
 use crate::seal::Sealer;
 use crate::store::{Store, Timestamp};
 use crate::streams::Streams;
+use crate::traffic::Traffic;
 
 mod router;
 mod settings;
@@ -87,10 +88,12 @@ pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
         max_body: settings.max_body,
     };
     let streams = Streams::new(settings.max_streams);
+    let traffic = Traffic::default();
     let gates = Gates {
         access: access.clone(),
         streams: streams.clone(),
         lists: router::lists(&settings),
+        traffic: traffic.clone(),
         cors: settings.cors,
     };
     let table = router::table(&aggregate, &proxy, &api, settings.max_body);
@@ -117,7 +120,7 @@ pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
         tokio::join!(controller, front, stop);
     };
     let grace = settings.drain_timeout + LAST_MOMENTS;
-    let admin_routes = admin::routes(&readiness, Arc::new(figures(&routes, &aggregate)))
+    let admin_routes = admin::routes(&readiness, Arc::new(figures(&routes, &aggregate, &traffic)))
         .layer(from_fn_with_state(Guard::of_admin(admin_is_loopback), guard));
     Box::pin(shutdown.run(grace, admin::beside(admin, admin_routes, work))).await?;
     Ok(())
@@ -225,10 +228,11 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some((metadata.ino(), metadata.len(), metadata.modified().ok()?))
 }
 
-fn figures(routes: &Routes, aggregate: &Aggregate) -> Metrics {
+fn figures(routes: &Routes, aggregate: &Aggregate, traffic: &Traffic) -> Metrics {
     let mut registry = Metrics::default();
     metrics::register(&mut registry, "mcp-gateway", env!("CARGO_PKG_VERSION"));
     crate::routes::register(&mut registry, routes.clone());
     aggregate.register(&mut registry);
+    traffic.register(&mut registry);
     registry
 }

@@ -23,6 +23,7 @@ use crate::api::{self, Api, ApiError};
 use crate::keys::Scope;
 use crate::proxy::{self, Proxy};
 use crate::streams::{Streams, hold};
+use crate::traffic::{Traffic, count};
 
 /// How long browsers remember what they may send.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
@@ -44,6 +45,7 @@ pub(super) struct Gates {
     pub(super) access: Access,
     pub(super) streams: Streams,
     pub(super) lists: Guard,
+    pub(super) traffic: Traffic,
     /// Whether pages of the origins that `lists` admits may read answers.
     pub(super) cors: bool,
 }
@@ -72,15 +74,15 @@ pub(super) fn table(aggregate: &Aggregate, proxy: &Proxy, api: &Api, max_body: u
 
 /// The whole of the main listener. Layers run from the last to the first.
 pub(super) fn router(table: Table, gates: Gates, readiness: &Readiness) -> Router {
-    let Gates { access, streams, lists, cors } = gates;
-    let add = |router: Router, (path, demand, methods): (&str, Demand, MethodRouter)| {
+    let Gates { access, streams, lists, traffic, cors } = gates;
+    let add = |router: Router, (path, demand, methods): (&'static str, Demand, MethodRouter)| {
         let streams_there = demand == Demand::Scope(Scope::Call) || path.ends_with("/logs");
         let methods = if streams_there { methods.layer(from_fn_with_state(streams.clone(), hold)) } else { methods };
         let methods = match demand {
             Demand::Admitted => methods,
             Demand::Scope(scope) => methods.layer(from_fn_with_state(scope, require)),
         };
-        router.route(path, methods)
+        router.route(path, methods.layer(from_fn_with_state((traffic.clone(), path), count)))
     };
     let router = table
         .into_iter()

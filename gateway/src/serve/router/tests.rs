@@ -59,7 +59,7 @@ fn door(cors: bool) -> Door {
     let sealer = Sealer::new(&[1; 32], None);
     let access = Access::new(true, true, Arc::new(keys), sealer.clone());
     let lists = Guard::new(true, Vec::new(), vec!["https://app.example".to_owned()]);
-    let gates = Gates { access, streams: Streams::new(None), lists, cors };
+    let gates = Gates { access, streams: Streams::new(None), lists, traffic: Traffic::default(), cors };
     let router = router(routes(sealer), gates, &Readiness::new(Drain::default()));
     Door { router, caller: caller.1, deployer: deployer.1, expired: expired.1, revoked }
 }
