@@ -37,6 +37,11 @@ use session::Session;
 
 /// How long changes of servers are collected before the lists are merged anew.
 const DEBOUNCE: Duration = Duration::from_millis(20);
+/// So many sets of client capabilities are told apart; a server is asked what it offers to each of them, and starts a
+/// process for the answer.
+const MAX_PROFILES: usize = 16;
+/// How long what is known for such clients outlives the last of them.
+const PROFILE_KEPT: Duration = Duration::from_secs(60);
 /// A session that does nothing for this long ends.
 const IDLE: Duration = Duration::from_secs(600);
 
@@ -52,7 +57,7 @@ struct Inner {
     /// This gateway, as handles name it.
     instance: Uid,
     merged: watch::Sender<Arc<Merged>>,
-    profiles: Mutex<HashMap<Capabilities, watch::Receiver<Arc<Profile>>>>,
+    profiles: Mutex<HashMap<Capabilities, watch::Sender<Arc<Profile>>>>,
     sessions: Registry,
     tasks: TaskTracker,
     draining: CancellationToken,
@@ -112,22 +117,48 @@ impl Aggregate {
         metrics::register(metrics, self.0.sessions.clone());
     }
 
-    /// What the servers offer to clients with these capabilities: followed by one task for all such clients.
+    /// What the servers offer to clients with these capabilities: followed by one task for all such clients. `None` for
+    /// clients that get what everybody gets: they have none, or there are as many kinds of clients as may be.
     fn profile(&self, capabilities: &Capabilities) -> Option<watch::Receiver<Arc<Profile>>> {
         if capabilities.is_empty() {
             return None;
         }
         let mut profiles = self.0.profiles.lock().unwrap_or_else(PoisonError::into_inner);
-        profiles.retain(|_, profile| profile.has_changed().is_ok());
         if let Some(profile) = profiles.get(capabilities) {
-            return Some(profile.clone());
+            return Some(profile.subscribe());
+        }
+        if profiles.len() >= MAX_PROFILES {
+            tracing::debug!("a client gets the lists for all: there are {MAX_PROFILES} kinds of clients already");
+            return None;
         }
         let (sender, receiver) = watch::channel(Arc::default());
-        let (routes, client, stop) = (self.0.routes.clone(), self.0.client.clone(), self.0.draining.clone());
-        let follow = profile::follow(routes, client, capabilities.clone(), sender);
-        self.0.tasks.spawn(async move { stop.run_until_cancelled(follow).await });
-        profiles.insert(capabilities.clone(), receiver.clone());
+        profiles.insert(capabilities.clone(), sender.clone());
+        let (this, capabilities) = (self.clone(), capabilities.clone());
+        self.0.tasks.spawn(async move {
+            let follow =
+                profile::follow(this.0.routes.clone(), this.0.client.clone(), capabilities.clone(), sender.clone());
+            tokio::select! {
+                () = follow => {}
+                () = this.forsaken(&capabilities, &sender) => {}
+                () = this.0.draining.cancelled() => {}
+            }
+        });
         Some(receiver)
+    }
+
+    /// Waits until nobody has followed a profile for a while, and forgets it.
+    async fn forsaken(&self, capabilities: &Capabilities, profile: &watch::Sender<Arc<Profile>>) {
+        loop {
+            profile.closed().await;
+            // Whoever comes and goes finds it again.
+            tokio::time::sleep(PROFILE_KEPT).await;
+            // Under the lock, as that is where others begin to follow.
+            let mut profiles = self.0.profiles.lock().unwrap_or_else(PoisonError::into_inner);
+            if profile.is_closed() {
+                profiles.remove(capabilities);
+                return;
+            }
+        }
     }
 }
 

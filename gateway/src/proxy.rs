@@ -4,8 +4,6 @@
 //! the sidecar and the session there; the proxy opens it, passes the request on, and seals what comes back. Messages
 //! are not looked into.
 
-use std::time::Duration;
-
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -26,12 +24,9 @@ use crate::api::{ApiError, PathName};
 use crate::keys::PrincipalHash;
 use crate::routes::{Endpoint, Route, Routes};
 use crate::seal::{Handle, Kind, Sealer};
-use wire::status::Phase;
 
 /// The version of what gateway and sidecar say to each other.
 const HOP: HeaderValue = HeaderValue::from_static("1");
-/// How long a server that has only just been deployed is waited for until its sidecar listens.
-const FIRST_LISTEN: Duration = Duration::from_secs(5);
 /// An `endpoint` event is shorter than this.
 const MAX_FIRST_EVENT: usize = 4096;
 const SESSION: HeaderName = HeaderName::from_static(MCP_SESSION_ID);
@@ -166,7 +161,11 @@ impl Proxy {
         let route = known.ok_or_else(|| ApiError::unknown_server(name, &self.routes.now()).into_response())?;
         let Some(handle) = handle else {
             let principal = principal(caller);
-            let (route, endpoint) = self.endpoint(name, route).await?;
+            let found = self.routes.for_new_sessions(name).await;
+            let (route, endpoint) = found.map_err(|last| {
+                let route = last.unwrap_or(route);
+                unavailable(&route, &route.status.message)
+            })?;
             return Ok(Target { route, endpoint, session: None, principal });
         };
         let no_session = || Problem::no_session().into_response();
@@ -175,37 +174,6 @@ impl Proxy {
         let mine = handle.server == name && handle.principal == principal(caller);
         let endpoint = route.instance(handle.instance).filter(|_| same_kind && mine).ok_or_else(no_session)?.clone();
         Ok(Target { route, endpoint, session: Some(handle.session), principal: handle.principal })
-    }
-
-    /// Where new sessions go. A sidecar that is only just being started is waited for.
-    async fn endpoint(
-        &self,
-        name: &str,
-        route: std::sync::Arc<Route>,
-    ) -> Result<(std::sync::Arc<Route>, Endpoint), Response<Body>> {
-        let mut changes = self.routes.follow();
-        let mut current = route;
-        let listening = async {
-            loop {
-                changes.mark_unchanged();
-                if let Some(route) = self.routes.get(name) {
-                    current = route;
-                }
-                if let Some(endpoint) = current.for_new_sessions() {
-                    return Some(endpoint.clone());
-                }
-                if !matches!(current.status.phase, Phase::Starting | Phase::Installing)
-                    || changes.changed().await.is_err()
-                {
-                    return None;
-                }
-            }
-        };
-        let endpoint = tokio::time::timeout(FIRST_LISTEN, listening).await.ok().flatten();
-        match endpoint {
-            Some(endpoint) => Ok((current, endpoint)),
-            None => Err(unavailable(&current, &current.status.message)),
-        }
     }
 
     /// Passes a request on to a sidecar.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mcp::names::ServerName;
@@ -15,11 +16,15 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry as Metrics;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use wire::client::Endpoint as Address;
 use wire::status::{Phase, Status};
 
 use crate::spec::ServerSpec;
 use crate::store::{Timestamp, Uid};
+
+/// How long a server that has only just been deployed is waited for until its sidecar listens.
+const FIRST_LISTEN: Duration = Duration::from_secs(5);
 
 /// One server.
 #[derive(Clone, Debug)]
@@ -150,6 +155,24 @@ impl Routes {
     /// The server of that name now.
     pub fn get(&self, name: &str) -> Option<Arc<Route>> {
         self.0.table.load().get(name).cloned()
+    }
+
+    /// Where new sessions of a server go; while its sidecar is only just being started, that is waited for. `Err` is the
+    /// server as it is when there is no such place, `None` when there is no such server.
+    pub async fn for_new_sessions(&self, name: &str) -> Result<(Arc<Route>, Endpoint), Option<Arc<Route>>> {
+        let mut changes = self.follow();
+        let end = Instant::now() + FIRST_LISTEN;
+        loop {
+            changes.mark_unchanged();
+            let route = self.get(name).ok_or(None)?;
+            if let Some(endpoint) = route.for_new_sessions().cloned() {
+                return Ok((route, endpoint));
+            }
+            let starting = matches!(route.status.phase, Phase::Starting | Phase::Installing);
+            if !starting || !matches!(timeout_at(end, changes.changed()).await, Ok(Ok(()))) {
+                return Err(Some(route));
+            }
+        }
     }
 
     /// Makes a change. Only the one task that watches the servers does.

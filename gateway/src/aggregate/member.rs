@@ -8,12 +8,14 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mcp::envelope::{Message, RequestId};
 use mcp::header::{HOP_PRINCIPAL, HOP_VERSION};
+use mcp::json::Rope;
 use mcp::session::filter::ToolFilter;
 use mcp::session::mux::{Config, Loss, Sharing};
 use mcp::session::streams::{Delivery, Transport};
+use tokio::sync::watch;
 use wire::client::HttpClient;
 use wire::hub::{Hub, Settings, Stop};
-use wire::link::Connect;
+use wire::link::{Connect, Event, Link};
 use wire::session::{Caller, Ended, Frame, Registry, SessionHandle, SessionId, StreamRx};
 use wire::upstream::{Site, StreamableLink, Target};
 
@@ -39,23 +41,83 @@ struct Sidecar {
     headers: HeaderMap,
 }
 
-impl Connect for Sidecar {
-    type Link = StreamableLink;
+impl Sidecar {
+    fn lost(&self, what: &str, why: &str) -> Loss {
+        Loss { message: format!("server `{}` {what}: {why}", self.name), data: None }
+    }
+}
 
-    async fn connect(&self) -> Result<StreamableLink, Loss> {
-        let lost =
-            |why: &str| Loss { message: format!("server `{}` cannot be reached now: {why}", self.name), data: None };
-        let route = self.routes.get(&self.name).ok_or_else(|| lost("it has been removed"))?;
-        let endpoint = route.for_new_sessions().ok_or_else(|| lost(&route.status.message))?;
+impl Connect for Sidecar {
+    type Link = InstanceLink;
+
+    async fn connect(&self) -> Result<InstanceLink, Loss> {
+        let reach = self.routes.for_new_sessions(&self.name).await;
+        let (_, endpoint) = reach.map_err(|route| {
+            let why = route.as_ref().map_or("it has been removed", |route| &route.status.message);
+            self.lost("cannot be reached now", why)
+        })?;
         let site = Site {
             name: self.name.as_str().into(),
-            target: Target { endpoint: endpoint.address.clone(), path: PathAndQuery::from_static("/mcp") },
+            target: Target { endpoint: endpoint.address, path: PathAndQuery::from_static("/mcp") },
             headers: self.headers.clone(),
             calls: self.client.clone(),
             streams: self.client.long_streams(),
             max_message: MAX_MESSAGE,
         };
-        Ok(StreamableLink::new(Arc::new(site)))
+        Ok(InstanceLink {
+            link: StreamableLink::new(Arc::new(site)),
+            instance: endpoint.instance,
+            changes: self.routes.follow(),
+            routes: self.routes.clone(),
+            gone: self.lost("did not answer", "its sidecar has ended; send the request again"),
+            name: self.name.clone(),
+        })
+    }
+}
+
+/// A link to one sidecar. It is lost with the sidecar, at once, as nobody else will ever listen at that address; and
+/// already when another takes the new sessions, as soon as nothing is under way.
+#[derive(Debug)]
+struct InstanceLink {
+    link: StreamableLink,
+    name: String,
+    instance: Uid,
+    routes: Routes,
+    changes: watch::Receiver<u64>,
+    gone: Loss,
+}
+
+impl InstanceLink {
+    fn is_over(&self) -> bool {
+        let route = self.routes.get(&self.name);
+        match route.as_ref().and_then(|route| route.instance(self.instance)) {
+            None => true,
+            Some(endpoint) => endpoint.draining && self.link.is_quiet(),
+        }
+    }
+}
+
+impl Link for InstanceLink {
+    fn send(&mut self, message: Rope) {
+        self.link.send(message);
+    }
+
+    async fn next(&mut self) -> Event {
+        loop {
+            self.changes.mark_unchanged();
+            if self.is_over() {
+                return Event::Lost(self.gone.clone());
+            }
+            tokio::select! {
+                event = self.link.next() => return event,
+                // The routes go when the program ends, which ends this as well.
+                Ok(()) = self.changes.changed() => {}
+            }
+        }
+    }
+
+    async fn stop(self) {
+        self.link.stop().await;
     }
 }
 

@@ -5,17 +5,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use http::Request;
 use http_body_util::{BodyExt as _, Limited};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use wire::client::HttpClient;
 use wire::status::{Catalogue, Status};
 
 use super::catalogue::Merged;
-use crate::routes::{Route, Routes};
+use crate::routes::{Route, RouteTable, Routes};
 use crate::store::Uid;
 
 /// How long changes of servers are collected.
@@ -24,8 +26,8 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 const ASK_LIMIT: Duration = Duration::from_secs(60);
 /// The largest answer.
 const MAX_STATUS: usize = 64 << 20;
-/// How often it is looked whether anybody is left who wants to know.
-const LOOK: Duration = Duration::from_secs(5);
+/// How long after a server did not say what it offers it is asked again.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// Declared capabilities in a canonical form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -63,7 +65,8 @@ pub(super) struct Profile {
 /// A server's catalogue was asked of this instance, when its catalogue for everybody had this version.
 type Asked = (Uid, u64);
 
-/// Keeps a profile in step with the servers until nobody follows it any more.
+/// Keeps a profile in step with the servers, for ever. What a server says is published as it says it: one that is slow
+/// holds back neither the others nor what changes meanwhile.
 pub(super) async fn follow(
     routes: Routes,
     client: HttpClient,
@@ -71,35 +74,71 @@ pub(super) async fn follow(
     profile: watch::Sender<Arc<Profile>>,
 ) {
     let mut changes = routes.follow();
-    let mut known: HashMap<Asked, Option<Arc<Catalogue>>> = HashMap::new();
+    let mut known: HashMap<Asked, Known> = HashMap::new();
+    let mut answers = FuturesUnordered::new();
     loop {
         changes.mark_unchanged();
         let table = routes.now();
         let working: Vec<(Asked, &Arc<Route>)> =
             table.iter().filter_map(|route| Some((asked(route)?, route))).collect();
         known.retain(|key, _| working.iter().any(|(asked, _)| asked == key));
-        let missing = working.iter().filter(|(key, _)| !known.contains_key(key));
-        let ask = missing.map(async |(key, route)| (*key, ask(&client, route, &capabilities).await));
-        let publish = |known: &HashMap<Asked, Option<Arc<Catalogue>>>, complete| {
-            let better = |route: &Route| known.get(&asked(route)?)?.clone();
-            let merged = Arc::new(Merged::build(&table, better, &profile.borrow().merged));
-            let named = |route: &Arc<Route>| Some((route.name.to_string(), better(route)?));
-            let catalogues = table.iter().filter_map(named).collect();
-            profile.send_replace(Arc::new(Profile { merged, catalogues, complete }));
-        };
-        publish(&known, false);
-        known.extend(join_all(ask).await);
-        publish(&known, true);
-        loop {
-            match tokio::time::timeout(LOOK, changes.changed()).await {
-                Ok(Ok(())) => break,
-                Ok(Err(_)) => return,
-                Err(_) if profile.is_closed() => return,
-                Err(_) => {}
+        for (key, route) in working {
+            if known.get(&key).is_none_or(Known::is_stale) {
+                known.insert(key, Known::Asked);
+                let (client, route, capabilities) = (client.clone(), Arc::clone(route), capabilities.clone());
+                answers.push(async move { (key, ask(&client, &route, &capabilities).await) });
             }
         }
-        tokio::time::sleep(DEBOUNCE).await;
+        publish(&table, &known, &profile);
+        tokio::select! {
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                tokio::time::sleep(DEBOUNCE).await;
+            }
+            Some((key, answer)) = answers.next(), if !answers.is_empty() => {
+                // It may have gone meanwhile.
+                if let Some(known) = known.get_mut(&key) {
+                    *known = answer.map_or_else(|| Known::Silent(Instant::now()), Known::Said);
+                }
+            }
+            () = tokio::time::sleep(RETRY), if known.values().any(|it| matches!(it, Known::Silent(_))) => {}
+        }
     }
+}
+
+/// What is known of what a server offers to such clients.
+#[derive(Debug)]
+enum Known {
+    Asked,
+    Said(Arc<Catalogue>),
+    /// It did not say, at that time.
+    Silent(Instant),
+}
+
+impl Known {
+    /// Whether it is time to ask again.
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Silent(since) if since.elapsed() >= RETRY)
+    }
+}
+
+/// Tells those who follow the profile, if there is anything new.
+fn publish(table: &RouteTable, known: &HashMap<Asked, Known>, profile: &watch::Sender<Arc<Profile>>) {
+    let better = |route: &Route| match known.get(&asked(route)?)? {
+        Known::Said(catalogue) => Some(Arc::clone(catalogue)),
+        Known::Asked | Known::Silent(_) => None,
+    };
+    let merged = Arc::new(Merged::build(table, better, &profile.borrow().merged));
+    let named = |route: &Arc<Route>| Some((route.name.to_string(), better(route)?));
+    let catalogues = table.iter().filter_map(named).collect();
+    let complete = !known.values().any(|it| matches!(it, Known::Asked));
+    profile.send_if_modified(|current| {
+        let changed = merged.differs(&current.merged) || complete != current.complete;
+        *current = Arc::new(Profile { merged, catalogues, complete });
+        changed
+    });
 }
 
 fn asked(route: &Route) -> Option<Asked> {

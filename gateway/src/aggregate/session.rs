@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::poll_fn;
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -63,6 +64,9 @@ pub(super) struct Session {
     /// Resources the client has subscribed to: server and its own address.
     subscriptions: HashSet<(String, String)>,
     started: Instant,
+    look_for_idle: Instant,
+    /// The member whose message was taken last.
+    served: String,
     ended: bool,
 }
 
@@ -85,6 +89,8 @@ struct Call {
 struct Question {
     server: String,
     id: RequestId,
+    /// The raw progress token in it. The client gets the question's own number instead: members choose alike.
+    token: Option<Box<str>>,
 }
 
 enum Wake {
@@ -135,6 +141,8 @@ impl Session {
             next_question: 0,
             subscriptions: HashSet::new(),
             started: Instant::now(),
+            look_for_idle: Instant::now() + LOOK,
+            served: String::new(),
             ended: false,
             aggregate,
         };
@@ -150,11 +158,15 @@ impl Session {
             }
             match self.wake(draining).await {
                 Wake::Command(Some(command)) => self.command(command).await,
-                Wake::Member(name, Some(delivery)) => self.take_member(&name, *delivery).await,
+                Wake::Member(name, Some(delivery)) => {
+                    self.take_member(&name, *delivery).await;
+                    self.served = name;
+                }
                 Wake::Member(name, None) => self.lose(&name, "its session has ended"),
                 Wake::Lists => self.lists_changed(),
                 Wake::Departures => self.ended = !self.clients.take_departures(self.now()).is_empty(),
                 Wake::Look => {
+                    self.look_for_idle = Instant::now() + LOOK;
                     let before = self.now().checked_sub(IDLE);
                     let idle = before.is_some_and(|before| !self.clients.idle(before, |_| self.is_busy()).is_empty());
                     self.ended = idle;
@@ -167,11 +179,15 @@ impl Session {
     }
 
     async fn wake(&mut self, draining: bool) -> Wake {
-        let Self { commands, departures, members, merged, profile, aggregate, .. } = self;
+        let Self { commands, departures, members, merged, profile, aggregate, served, look_for_idle, .. } = self;
         let member = poll_fn(|cx| {
-            for (name, member) in members.iter_mut() {
-                if let Poll::Ready(delivery) = member.poll_next(cx) {
-                    return Poll::Ready(Wake::Member(name.clone(), delivery));
+            let served = served.as_str();
+            // Those behind the one that was served last come first: one that never stops keeps nobody waiting.
+            for turn in [(Excluded(served), Unbounded), (Unbounded, Included(served))] {
+                for (name, member) in members.range_mut::<str, _>(turn) {
+                    if let Poll::Ready(delivery) = member.poll_next(cx) {
+                        return Poll::Ready(Wake::Member(name.clone(), delivery));
+                    }
                 }
             }
             Poll::Pending
@@ -191,7 +207,7 @@ impl Session {
             Ok(()) = merged.changed() => Wake::Lists,
             () = profile => Wake::Lists,
             () = departures.arrived() => Wake::Departures,
-            () = tokio::time::sleep(LOOK) => Wake::Look,
+            () = tokio::time::sleep_until(*look_for_idle) => Wake::Look,
             () = aggregate.0.draining.cancelled(), if !draining => Wake::Drain,
             () = aggregate.0.forced.cancelled() => Wake::Stop,
         }
@@ -285,7 +301,8 @@ impl Session {
     }
 
     fn deliver(&mut self, relation: Relation, message: impl Into<Rope>) {
-        self.clients.deliver(self.key, relation, message.into());
+        // The client was too slow, or has gone meanwhile.
+        self.ended |= !self.clients.deliver(self.key, relation, message.into());
     }
 
     fn tell(&mut self, method: &str, params: Option<&str>) {

@@ -214,7 +214,9 @@ impl Controller {
             if suspend {
                 server.status = suspended();
             } else {
-                server.status = Arc::new(Status { message: "starting".to_owned(), ..Status::default() });
+                // What its predecessor offers is offered until it says better itself.
+                let catalogue = server.status.catalogue.clone();
+                server.status = Arc::new(Status { message: "starting".to_owned(), catalogue, ..Status::default() });
                 server.restarts = Restarts::new(BACKOFF, STABLE);
                 self.start(name, Duration::ZERO);
             }
@@ -329,7 +331,12 @@ impl Server {
         if self.status.message != status.message {
             tracing::info!(server = %name, status = status.message, "server");
         }
-        self.status = status;
+        // One that does not know yet what its server offers says nothing against what was known.
+        let known = self.status.catalogue.clone().filter(|_| status.catalogue.is_none());
+        self.status = known.map_or_else(
+            || Arc::clone(&status),
+            |known| Arc::new(Status { catalogue: Some(known), ..Status::clone(&status) }),
+        );
     }
 }
 

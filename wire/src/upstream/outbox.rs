@@ -100,7 +100,8 @@ impl Outbox {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.asides.is_empty()
     }
 }

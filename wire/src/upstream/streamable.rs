@@ -71,6 +71,11 @@ impl StreamableLink {
         }
     }
 
+    /// Whether no request is under way or waits to be sent.
+    pub fn is_quiet(&self) -> bool {
+        self.calls.is_empty() && self.outbox.is_empty()
+    }
+
     /// Starts what may be sent now.
     fn launch(&mut self) {
         while let Some(outgoing) = self.outbox.pop() {

@@ -187,7 +187,8 @@ impl Session {
                 self.lists_changed();
             }
             "notifications/cancelled" => self.cancel(&message).await,
-            // Roots, and progress of what a member has asked for; a token of another member means nothing to it.
+            "notifications/progress" => self.progress(&message).await,
+            // Roots, above all.
             _ => self.tell_members(&message).await,
         }
     }
@@ -200,6 +201,18 @@ impl Session {
             let _ = member.send(message.clone()).await;
         }
         self.deliver(Relation::Abandoned(id), Rope::default());
+    }
+
+    /// How far the client is with a question of a member.
+    async fn progress(&mut self, message: &Message) {
+        let Some(raw) = message.at(&["progressToken"]) else { return };
+        let Some(question) = raw.parse().ok().and_then(|own: u64| self.questions.get(&own)) else { return };
+        let token = question.token.as_ref().map(|token| message.edit(raw, token.to_string()));
+        let told = token.and_then(|edit| single(message.with([edit])));
+        if let (Some(member), Some(told)) = (self.members.get(&question.server), told) {
+            // One that has ended is noticed by its silence.
+            let _ = member.send(told).await;
+        }
     }
 
     /// The client's answer to a question of a member.

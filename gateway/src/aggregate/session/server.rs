@@ -42,8 +42,10 @@ impl Session {
         let Some(id) = message.id() else { return };
         self.next_question += 1;
         let own = self.next_question;
-        self.questions.insert(own, Question { server: server.to_owned(), id });
-        self.deliver(relation, message.with_id(&own.into(), None));
+        let token = message.at(&["_meta", "progressToken"]);
+        let edit = token.map(|token| message.edit(token, own.to_string()));
+        self.questions.insert(own, Question { server: server.to_owned(), id, token: token.map(Into::into) });
+        self.deliver(relation, message.with_id(&own.into(), edit));
     }
 
     async fn news(&mut self, server: &str, relation: Relation, message: Message) {
