@@ -99,6 +99,25 @@ async fn a_broken_stream_goes_on_where_it_broke_and_no_event_comes_twice() {
 }
 
 #[tokio::test]
+async fn an_answer_alone_on_a_stream_that_has_begun_is_there_for_whoever_resumes() {
+    let sidecar = sidecar(&[]).await.unwrap();
+    let client = connect(&sidecar, "2025-11-25").await.unwrap();
+    let silent = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call",
+        "params": {"name": "sleep", "arguments": {"ms": 400}}});
+    let mut posted = stream(&client, silent.to_string()).await.unwrap();
+    let primer = take(&mut posted, 1).await.unwrap().remove(0);
+    assert_eq!(gist(&primer), "primer");
+    drop(posted);
+    let primer = primer.id.unwrap();
+    // Once while the call is under way, and once when all is over.
+    for wait in [0, 700] {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let rest = take(&mut client.resume(&primer).await.unwrap(), 9).await.unwrap();
+        assert_eq!(gists(&rest), ["answer 9"], "after {wait} ms");
+    }
+}
+
+#[tokio::test]
 async fn what_comes_while_nobody_listens_is_sent_when_somebody_does_and_once_only() {
     let sidecar = sidecar(&["--mode", "shared"]).await.unwrap();
     let (client, other) =

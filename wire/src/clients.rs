@@ -189,8 +189,7 @@ impl Client {
             self.streams.keep(delivery, false);
             return true;
         };
-        // The only event of a stream is its answer, which goes out as plain JSON: there is nothing to resume.
-        let kept = (!(last && event.number == 1)).then(|| delivery.clone());
+        let kept = self.live[at].1.carry(&delivery).is_resumable().then(|| delivery.clone());
         let taken = self.offer(at, delivery);
         if let Some(kept) = kept {
             self.streams.keep(kept, taken);

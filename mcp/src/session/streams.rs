@@ -89,6 +89,35 @@ pub struct Delivery {
     pub last: bool,
 }
 
+/// What the response that carries a stream is to its client. Only events have ids that a client can resume after; a
+/// response that never had one leaves nothing to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// Nothing of it was sent: what comes next decides.
+    Undecided,
+    /// JSON: the one answer, and nothing else.
+    Plain,
+    /// A stream of events.
+    Events,
+}
+
+impl Carrier {
+    /// What it is once `delivery` goes on it: an answer that comes alone and first makes it plain JSON.
+    #[must_use]
+    pub fn with(self, delivery: &Delivery) -> Self {
+        match self {
+            Self::Undecided if delivery.last && delivery.event.number == 1 => Self::Plain,
+            Self::Undecided => Self::Events,
+            decided => decided,
+        }
+    }
+
+    /// Whether what goes on it has to be kept, lest it be lost with the connection.
+    pub fn is_resumable(self) -> bool {
+        self == Self::Events
+    }
+}
+
 /// What a resumed stream starts with.
 #[derive(Debug)]
 pub struct Resumed {

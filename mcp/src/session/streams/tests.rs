@@ -89,6 +89,22 @@ fn what_came_before_the_common_stream_was_opened_is_delivered_once() {
 }
 
 #[test]
+fn an_answer_is_plain_only_where_it_comes_first_and_alone_and_nothing_was_decided_before() {
+    let mut streams = Streams::new(Transport::Streamable);
+    streams.posted(&[id(1)]).unwrap();
+    streams.posted(&[id(2)]).unwrap();
+    let lone = streams.route(Relation::Answer(id(1)), text("1")).unwrap();
+    let progress = streams.route(Relation::During(id(2)), text("p")).unwrap();
+    let answer = streams.route(Relation::Answer(id(2)), text("2")).unwrap();
+    assert_eq!(Carrier::Undecided.with(&lone), Carrier::Plain);
+    assert_eq!(Carrier::Events.with(&lone), Carrier::Events);
+    assert_eq!(Carrier::Undecided.with(&progress), Carrier::Events);
+    assert_eq!(Carrier::Undecided.with(&answer), Carrier::Events);
+    assert_eq!(Carrier::Plain.with(&answer), Carrier::Plain);
+    assert!(Carrier::Events.is_resumable() && !Carrier::Plain.is_resumable());
+}
+
+#[test]
 fn what_is_kept_has_a_bound() {
     let mut streams = Streams::new(Transport::Streamable);
     for _ in 0..2000 {
