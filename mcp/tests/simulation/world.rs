@@ -76,6 +76,7 @@ impl World {
             sharing,
             request_timeout: Duration::from_secs(1),
             startup_timeout: Duration::from_secs(2),
+            connect_timeout: Duration::MAX,
             tools: ToolFilter::default(),
             server: "s".to_owned(),
         };

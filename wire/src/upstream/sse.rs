@@ -21,6 +21,8 @@ use crate::link::{Event, Link};
 
 /// How long the event that names the endpoint is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the server may take to open the stream at all. It may have to be started first.
+const OPENING: Duration = Duration::from_secs(30);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -47,7 +49,7 @@ struct Posted {
 impl SseLink {
     /// Opens the stream and waits for its first event.
     pub(super) async fn connect(site: Arc<Site>) -> Result<Self, Failure> {
-        let mut stream = site.open(site.listening()).await?;
+        let mut stream = open(&site, OPENING).await?;
         let first = tokio::time::timeout(PATIENCE, endpoint(&mut stream)).await;
         let missing = || site.failure(Some(StatusCode::OK), "its event stream names no endpoint; check `transport`");
         let reference = first.ok().flatten().ok_or_else(missing)?;
@@ -100,6 +102,11 @@ impl SseLink {
     }
 }
 
+async fn open(site: &Site, limit: Duration) -> Result<EventStream, Failure> {
+    let silent = |_| site.failure(None, format!("it does not open an event stream within {} s", limit.as_secs_f32()));
+    tokio::time::timeout(limit, site.open(site.listening())).await.map_err(silent).flatten()
+}
+
 /// What the event says that names the endpoint; `None` when the stream ends before.
 async fn endpoint(stream: &mut EventStream) -> Option<String> {
     loop {
@@ -149,5 +156,32 @@ impl Link for SseLink {
     async fn stop(self) {
         // The session is the stream.
         drop(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::{Remote, Settings};
+    use super::*;
+    use crate::client::AddressPolicy;
+    use crate::spec::RemoteTransport;
+
+    #[tokio::test]
+    async fn a_server_that_takes_the_connection_and_stays_silent_is_not_waited_for_without_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/sse", listener.local_addr().unwrap());
+        let settings = Settings {
+            name: "s",
+            url: &url,
+            transport: RemoteTransport::Sse,
+            headers: &BTreeMap::new(),
+            policy: AddressPolicy::Any,
+            max_message: 1000,
+        };
+        let site = Remote::new(&settings).unwrap().site;
+        let failure = open(&site, Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!(failure.text, "server `s`: it does not open an event stream within 0.05 s");
     }
 }

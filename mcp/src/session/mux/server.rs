@@ -120,7 +120,7 @@ impl Mux {
         let own = self.next_id;
         let relation = self.only_call_of(session).map_or(Relation::None, Relation::During);
         let question = Question { session, id, relation: relation.clone() };
-        self.questions.insert(own, now + self.hard_limit(), question);
+        self.questions.insert(own, now.saturating_add(self.hard_limit()), question);
         self.deliver(session, relation, message.with_id(&own.into(), None));
     }
 
