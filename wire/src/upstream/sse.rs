@@ -10,8 +10,9 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use http::StatusCode;
-use mcp::envelope::{Message, RequestId, code};
+use mcp::envelope::{Ends, Message, RequestId, code};
 use mcp::json::Rope;
+use mcp::sse::TooLarge;
 
 use super::events::{EventStream, drain, messages};
 use super::failure::Failure;
@@ -84,9 +85,14 @@ impl SseLink {
         });
     }
 
-    fn take(&mut self, data: Bytes) {
-        let Ok(messages) = messages(data, self.site.max_message, None) else {
-            return self.ready.push_back(Event::Junk);
+    fn take(&mut self, data: &Bytes) {
+        let messages = match messages(data.clone(), self.site.max_message, None) {
+            Ok(messages) => messages,
+            Err(refused) => {
+                let ends = Ends::of(data);
+                let answers = ends.answers_at_head().or_else(|| ends.answers_at_tail());
+                return self.unreadable(answers, format!("the server's answer cannot be read: {refused}"));
+            }
         };
         for message in messages {
             if message.is_response() && self.initialize.is_some() && message.id() == self.initialize {
@@ -95,6 +101,15 @@ impl SseLink {
             }
             self.ready.push_back(Event::Message(message));
         }
+    }
+
+    /// What came cannot be handed on. Whoever waits for it, as far as that is known, is told.
+    fn unreadable(&mut self, answers: Option<u64>, reason: String) {
+        if answers.is_some() && answers == self.initialize.as_ref().and_then(RequestId::as_u64) {
+            self.initialize = None;
+            self.outbox.done(Kind::Initialize);
+        }
+        self.ready.push_back(answers.map_or(Event::Junk, |id| Event::Unreadable { id, reason }));
     }
 
     fn lost(&self, what: &str) -> Event {
@@ -144,8 +159,11 @@ impl Link for SseLink {
             self.launch();
             tokio::select! {
                 event = self.stream.next() => match event {
-                    Some(Ok(event)) => self.take(event.data),
-                    Some(Err(_)) => self.ready.push_back(Event::Junk),
+                    Some(Ok(event)) => self.take(&event.data),
+                    Some(Err(TooLarge { limit, answers })) => {
+                        let reason = format!("the server's answer is longer than the limit of {limit} bytes");
+                        self.unreadable(answers, reason);
+                    }
                     None => return self.lost("it ended the event stream, and the session with it"),
                 },
                 Some(posted) = self.running.next(), if !self.running.is_empty() => self.posted(posted),
