@@ -144,6 +144,13 @@ impl Clients {
         }
     }
 
+    /// Tells the streams of a session, which is about to end for reasons of this program's, to connect again.
+    pub fn send_away(&self, key: SessionKey) {
+        for (_, stream) in self.sessions.get(&key).into_iter().flat_map(|client| &client.live) {
+            stream.send_away();
+        }
+    }
+
     /// Sends a message to a session. Whether that goes on: a session of HTTP+SSE ends with its stream.
     pub fn deliver(&mut self, key: SessionKey, relation: Relation, message: Rope) -> bool {
         let Some(client) = self.sessions.get_mut(&key) else { return true };

@@ -240,6 +240,7 @@ impl<C: Connect> Hub<C> {
     fn end_idle_sessions(&mut self) -> bool {
         for session in self.clients.keys() {
             if !self.mux.is_busy(session) {
+                self.clients.send_away(session);
                 self.end(session);
             }
         }

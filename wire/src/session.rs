@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -143,7 +143,11 @@ pub struct StreamTx {
 struct Shared {
     queued_bytes: AtomicUsize,
     id: OnceLock<StreamId>,
+    /// Told once `id` is there.
+    accepted: Notify,
     carrier: Decision,
+    /// Whether the client is to connect again when the stream ends.
+    sent_away: AtomicBool,
 }
 
 /// What the response is. Whoever needs to know first decides, and the other end keeps to that: the session, when it has
@@ -217,6 +221,12 @@ impl StreamTx {
     /// Tells the reader which stream of the session this is.
     pub fn set_id(&self, id: StreamId) {
         self.shared.id.get_or_init(|| id);
+        self.shared.accepted.notify_one();
+    }
+
+    /// The stream is about to end, and its client is to connect again.
+    pub fn send_away(&self) {
+        self.shared.sent_away.store(true, Ordering::Release);
     }
 
     /// What the response is once `delivery`, which is offered next, goes on it.
@@ -248,6 +258,22 @@ impl StreamRx {
     /// Decides what the response is, unless the session has sent what decides it. What it is now.
     pub fn decide(&self, carrier: Carrier) -> Carrier {
         self.shared.carrier.settle(carrier)
+    }
+
+    /// Waits until the session has taken the stream, and then says nothing, or until something comes before, such as a
+    /// refusal: `Some` of that, or of the end.
+    pub async fn accepted(&mut self) -> Option<Option<Frame>> {
+        let shared = Arc::clone(&self.shared);
+        tokio::select! {
+            biased;
+            () = shared.accepted.notified() => None,
+            frame = self.next() => Some(frame),
+        }
+    }
+
+    /// Whether the client is to connect again now that the stream has ended.
+    pub fn is_sent_away(&self) -> bool {
+        self.shared.sent_away.load(Ordering::Acquire)
     }
 
     /// Which stream of its session this is, once the session knows.

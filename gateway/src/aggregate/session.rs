@@ -146,6 +146,7 @@ impl Session {
         while !self.ended {
             let draining = self.aggregate.0.draining.is_cancelled();
             if draining && !self.is_busy() {
+                self.clients.send_away(self.key);
                 break;
             }
             match self.wake(draining).await {

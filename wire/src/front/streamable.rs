@@ -151,7 +151,9 @@ async fn first_frame(frames: &mut StreamRx, accepts: Accepts) -> First {
     loop {
         let next = match tokio::time::timeout(PLAIN_ANSWER, frames.next()).await {
             Ok(next) => next,
-            Err(_) if accepts.events && frames.decide(Carrier::Events) == Carrier::Events => return First::Stream(None),
+            Err(_) if accepts.events && frames.decide(Carrier::Events) == Carrier::Events => {
+                return First::Stream(None);
+            }
             // A client that reads JSON only waits; or the answer has just been sent, and is to be plain.
             Err(_) => frames.next().await,
         };
@@ -253,12 +255,13 @@ async fn listen<D: Door>(
     let after = request::text(headers, &LAST_EVENT).map(str::parse).transpose();
     let after = after.map_err(|_| refused_request(RefusedRequest::UnknownEvent))?;
     let mut frames = handle.listen(after).await.map_err(|_| Problem::no_session())?;
-    // The session has taken, or refused, the stream once it says which one it is.
-    match tokio::time::timeout(PLAIN_ANSWER, frames.next()).await {
-        Ok(Some(Frame::Refused(refused))) => Err(refused_request(*refused)),
-        Ok(Some(frame)) => Ok(events(frames, primed_version(&handle, after.is_some())).then(frame).into_response()),
-        Ok(None) if after.is_none() => Err(Problem::no_session()),
-        Ok(None) | Err(_) => Ok(events(frames, primed_version(&handle, after.is_some())).into_response()),
+    match frames.accepted().await {
+        Some(None) => Err(Problem::no_session()),
+        Some(Some(Frame::Refused(refused))) => Err(refused_request(*refused)),
+        first => {
+            let body = events(frames, primed_version(&handle, after.is_some()));
+            Ok(first.flatten().into_iter().fold(body, EventBody::then).into_response())
+        }
     }
 }
 
