@@ -143,6 +143,26 @@ async fn what_nobody_listens_for_comes_beside_a_call_when_one_is_under_way() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_no_stream_for_its_call_is_asked_on_another_or_not_at_all() {
+    let sidecar = sidecar(&[]).await.unwrap();
+    let client = connect(&sidecar, "2025-06-18").await.unwrap();
+    let (url, session) = (sidecar.url("/mcp"), client.session().unwrap());
+    let headers = [("content-type", "application/json"), ("accept", "application/json"), ("mcp-session-id", &*session)];
+    let ask = || http("POST", &url, &headers, call(5, "ask", &json!({"method": "roots/list", "params": {}})));
+    let told = ask().await.unwrap().expect(200).unwrap().text();
+    assert!(told.contains("the client cannot be asked: it takes no event stream"), "{told}");
+    let mut listening = listen(&client).await.unwrap();
+    let reply = async {
+        let asked = take(&mut listening, 1).await.unwrap().remove(0);
+        let asked = Message::parse(&asked.data.unwrap()).unwrap();
+        assert_eq!(asked.method(), Some("roots/list"));
+        client.reply(asked.id().unwrap(), &json!({"roots": []})).await.unwrap();
+    };
+    let (told, ()) = tokio::join!(ask(), reply);
+    assert!(told.unwrap().expect(200).unwrap().text().contains("roots"));
+}
+
+#[tokio::test]
 async fn a_second_listener_takes_over_and_the_first_stream_ends() {
     let sidecar = sidecar(&[]).await.unwrap();
     let client = connect(&sidecar, "2025-06-18").await.unwrap();

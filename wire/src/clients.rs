@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mcp::envelope::{Kind, Message};
 use mcp::json::Rope;
 use mcp::session::mux::Relation;
-use mcp::session::streams::{Delivery, EventId, StreamId, Streams, Transport};
+use mcp::session::streams::{Carrier, Delivery, EventId, StreamId, Streams, Transport};
 use mcp::session::{Clock, SessionKey};
 use mcp::version::Version;
 use tokio::sync::mpsc;
@@ -110,6 +110,9 @@ impl Clients {
                 if let Some(stream) = stream {
                     stream.set_id(id);
                     client.streams.set_live(id, true);
+                    if stream.carrier() == Carrier::Plain {
+                        client.streams.set_plain(id);
+                    }
                     client.live.push((id, stream));
                 }
                 Some(messages)
@@ -142,6 +145,11 @@ impl Clients {
         if !resumed.finished {
             client.live.push((resumed.stream, stream));
         }
+    }
+
+    /// Whether somebody may read what belongs to `relation`.
+    pub fn is_heard(&self, key: SessionKey, relation: &Relation) -> bool {
+        self.sessions.get(&key).is_none_or(|client| client.streams.is_heard(relation))
     }
 
     /// Tells the streams of a session, which is about to end for reasons of this program's, to connect again.

@@ -173,6 +173,9 @@ impl<C: Connect> Hub<C> {
                     {
                         self.clients.set_version(session, version);
                     }
+                    if !self.clients.is_heard(session, &relation) && self.mux.refuse_unheard(&message) {
+                        continue;
+                    }
                     if !self.clients.deliver(session, relation, message) {
                         self.end(session);
                     }

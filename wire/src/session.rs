@@ -229,6 +229,11 @@ impl StreamTx {
         self.shared.sent_away.store(true, Ordering::Release);
     }
 
+    /// What the response is, as far as that is decided.
+    pub fn carrier(&self) -> Carrier {
+        self.shared.carrier.get()
+    }
+
     /// What the response is once `delivery`, which is offered next, goes on it.
     pub fn carry(&self, delivery: &Delivery) -> Carrier {
         self.shared.carrier.settle(self.shared.carrier.get().with(delivery))
