@@ -160,8 +160,12 @@ impl Clients {
     }
 
     /// Sends a message to a session. Whether that goes on: a session of HTTP+SSE ends with its stream.
-    pub fn deliver(&mut self, key: SessionKey, relation: Relation, message: Rope) -> bool {
+    pub fn deliver(&mut self, key: SessionKey, relation: Relation, message: Rope, now: Clock) -> bool {
         let Some(client) = self.sessions.get_mut(&key) else { return true };
+        if matches!(relation, Relation::Answer(_) | Relation::Abandoned(_)) {
+            // It was not idle while it waited.
+            client.seen = now;
+        }
         client.streams.route(relation, message).is_none_or(|delivery| client.send(delivery))
     }
 

@@ -176,7 +176,7 @@ impl<C: Connect> Hub<C> {
                     if !self.clients.is_heard(session, &relation) && self.mux.refuse_unheard(&message) {
                         continue;
                     }
-                    if !self.clients.deliver(session, relation, message) {
+                    if !self.clients.deliver(session, relation, message, self.now()) {
                         self.end(session);
                     }
                 }

@@ -286,7 +286,7 @@ impl Session {
     }
 
     fn deliver(&mut self, relation: Relation, message: impl Into<Rope>) {
-        self.clients.deliver(self.key, relation, message.into());
+        self.clients.deliver(self.key, relation, message.into(), self.now());
     }
 
     fn tell(&mut self, method: &str, params: Option<&str>) {
