@@ -44,14 +44,15 @@ impl Clients {
         Arc::clone(&self.departures)
     }
 
-    /// Adds the session `key`.
-    pub fn attach(&mut self, key: SessionKey, attach: Attach, now: Clock) {
+    /// Adds the session `key`. Whether somebody has it now: when whoever wanted it is gone, nobody else can use it.
+    pub fn attach(&mut self, key: SessionKey, attach: Attach, now: Clock) -> bool {
         let Attach { id, caller, transport, reply } = attach;
-        let Some(handle) = self.add(key, (id, caller, transport), now) else { return };
-        if reply.send(handle).is_err() {
-            // Whoever wanted it is gone; without its name nobody else can use it.
+        let handle = self.add(key, (id, caller, transport), now);
+        let taken = handle.is_some_and(|handle| reply.send(handle).is_ok());
+        if !taken {
             self.remove(key);
         }
+        taken
     }
 
     /// Adds the session `key`; `None` when this task is about to end.

@@ -261,7 +261,9 @@ impl<C: Connect> Hub<C> {
             Command::Listen { session, after, stream } => self.clients.listen(session, after, stream, now),
             Command::Attach(attach) => {
                 let key = self.mux.attach();
-                self.clients.attach(key, attach, now);
+                if !self.clients.attach(key, attach, now) {
+                    self.mux.detach(key);
+                }
             }
             Command::Close { session } => self.end(session),
         }
