@@ -246,11 +246,6 @@ impl Mux {
         self.sessions.get(&session)?.version
     }
 
-    /// Common: the result of the handshake, once it is known.
-    pub fn greeting(&self) -> Option<&str> {
-        self.handshake.result.as_deref()
-    }
-
     /// Whether the session waits for an answer. What it was asked itself keeps nobody waiting but the server.
     pub fn is_busy(&self, session: SessionKey) -> bool {
         self.calls_of(session).next().is_some() || self.queue.iter().any(|queued| queued.session == session)
