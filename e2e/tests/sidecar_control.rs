@@ -52,6 +52,24 @@ async fn the_status_tells_what_the_server_is_and_offers() {
 }
 
 #[tokio::test]
+async fn the_status_for_certain_clients_wants_to_know_what_they_declare() {
+    let sidecar = Sidecar::fixture(&[], &[]).await.unwrap();
+    sidecar.wait_ready(&sidecar.url("/readyz")).await.unwrap();
+    let ask = async |text: &str| {
+        let url = sidecar.url(&format!("/status?capabilities={text}"));
+        http("GET", &url, &[], "").await.unwrap()
+    };
+    for text in ["", "garbage", "[]", "%7B%7D,%22clientInfo%22:%7B%7D", "%7B%7D%7D,%22a%22:%7B%22b%22:%7B%7D"] {
+        let answer = ask(text).await;
+        assert_eq!(answer.status, 400, "{text}");
+        assert!(answer.json().unwrap()["error"]["message"].as_str().unwrap().contains("one JSON object"), "{text}");
+    }
+    let tools =
+        ask("%7B%22sampling%22:%7B%7D%7D").await.expect(200).unwrap().json().unwrap()["catalogue"]["tools"].clone();
+    assert!(tools.to_string().contains("\"sample\""), "{tools}");
+}
+
+#[tokio::test]
 async fn sessions_and_processes_are_counted_and_the_probe_is_no_session() {
     let sidecar = Sidecar::fixture(&["--warm-spares", "0", "--admin", "127.0.0.1:0"], &[]).await.unwrap();
     sidecar.wait_ready(&sidecar.url("/readyz")).await.unwrap();

@@ -169,6 +169,22 @@ async fn sigterm_lets_calls_finish_ends_streams_and_exits_with_0() {
 }
 
 #[tokio::test]
+async fn streams_that_the_drain_ends_are_told_when_to_connect_again() {
+    for mode in ["perSession", "shared"] {
+        let mut sidecar = sidecar(&["--mode", mode]).await.unwrap();
+        let client = connect(&sidecar).await.unwrap();
+        let listening = client.request_http("GET", &[("accept", "text/event-stream")], "").await.unwrap();
+        let sse = open("GET", &sidecar.url("/sse"), &[], "").await.unwrap();
+        sidecar.signal(Signal::TERM).unwrap();
+        for opened in [listening, sse] {
+            let text = opened.collect().await.unwrap().text();
+            assert!(text.ends_with("\n\nretry: 500\n\n"), "{mode}: {text}");
+        }
+        assert_eq!(sidecar.wait(PATIENCE).await.unwrap().code(), Some(0), "{mode}");
+    }
+}
+
+#[tokio::test]
 async fn while_it_drains_no_session_is_opened_and_it_is_not_ready() {
     let mut sidecar = sidecar(&["--admin", "127.0.0.1:0"]).await.unwrap();
     let admin = sidecar.admin().await.unwrap();

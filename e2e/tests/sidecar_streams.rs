@@ -99,6 +99,25 @@ async fn a_broken_stream_goes_on_where_it_broke_and_no_event_comes_twice() {
 }
 
 #[tokio::test]
+async fn an_answer_alone_on_a_stream_that_has_begun_is_there_for_whoever_resumes() {
+    let sidecar = sidecar(&[]).await.unwrap();
+    let client = connect(&sidecar, "2025-11-25").await.unwrap();
+    let silent = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/call",
+        "params": {"name": "sleep", "arguments": {"ms": 400}}});
+    let mut posted = stream(&client, silent.to_string()).await.unwrap();
+    let primer = take(&mut posted, 1).await.unwrap().remove(0);
+    assert_eq!(gist(&primer), "primer");
+    drop(posted);
+    let primer = primer.id.unwrap();
+    // Once while the call is under way, and once when all is over.
+    for wait in [0, 700] {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let rest = take(&mut client.resume(&primer).await.unwrap(), 9).await.unwrap();
+        assert_eq!(gists(&rest), ["answer 9"], "after {wait} ms");
+    }
+}
+
+#[tokio::test]
 async fn what_comes_while_nobody_listens_is_sent_when_somebody_does_and_once_only() {
     let sidecar = sidecar(&["--mode", "shared"]).await.unwrap();
     let (client, other) =
@@ -121,6 +140,26 @@ async fn what_nobody_listens_for_comes_beside_a_call_when_one_is_under_way() {
     let client = connect(&sidecar, "2025-06-18").await.unwrap();
     client.tool_text("add_tool", json!({"name": "x"})).await.unwrap();
     client.expect_event("notifications/tools/list_changed").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_stream_for_its_call_is_asked_on_another_or_not_at_all() {
+    let sidecar = sidecar(&[]).await.unwrap();
+    let client = connect(&sidecar, "2025-06-18").await.unwrap();
+    let (url, session) = (sidecar.url("/mcp"), client.session().unwrap());
+    let headers = [("content-type", "application/json"), ("accept", "application/json"), ("mcp-session-id", &*session)];
+    let ask = || http("POST", &url, &headers, call(5, "ask", &json!({"method": "roots/list", "params": {}})));
+    let told = ask().await.unwrap().expect(200).unwrap().text();
+    assert!(told.contains("the client cannot be asked: it takes no event stream"), "{told}");
+    let mut listening = listen(&client).await.unwrap();
+    let reply = async {
+        let asked = take(&mut listening, 1).await.unwrap().remove(0);
+        let asked = Message::parse(&asked.data.unwrap()).unwrap();
+        assert_eq!(asked.method(), Some("roots/list"));
+        client.reply(asked.id().unwrap(), &json!({"roots": []})).await.unwrap();
+    };
+    let (told, ()) = tokio::join!(ask(), reply);
+    assert!(told.unwrap().expect(200).unwrap().text().contains("roots"));
 }
 
 #[tokio::test]

@@ -22,12 +22,12 @@ use utoipa::ToSchema;
 
 pub(crate) use document::servers;
 pub use document::{Accepted, Entry, Parsed, parse_servers};
-pub use duration::{DurationError, format_duration, parse_duration};
 pub use entry::EntryError;
 pub(crate) use entry::{Author, read_entry};
 pub use mask::{Masked, redact_url};
 pub use node::{Position, Problem};
 pub use program::{MissingProgram, find_program, is_executable};
+pub use wire::spec::duration::{DurationError, format_duration, parse_duration};
 
 /// The desired state of one server.
 ///

@@ -13,8 +13,10 @@ use smallvec::smallvec;
 use crate::json::{self, Edit, Object, Rope};
 
 mod id;
+mod partial;
 
 pub use id::RequestId;
+pub use partial::Ends;
 
 /// JSON-RPC error codes that this project answers with itself.
 pub mod code {

@@ -35,9 +35,6 @@ impl Version {
     /// The newest revision that is opened by `initialize`.
     pub const NEWEST_LEGACY: Self = Self::V2025_11_25;
 
-    /// The revision assumed over Streamable HTTP when no header names one (2025-06-18, "Protocol Version Header").
-    pub const WITHOUT_HEADER: Self = Self::V2025_03_26;
-
     /// The revision's date, as it stands on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

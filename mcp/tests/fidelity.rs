@@ -99,9 +99,10 @@ mod fidelity {
 
     /// A connection that is up, and its session.
     fn connection(sharing: Sharing) -> (Mux, SessionKey) {
-        let (request_timeout, startup_timeout) = (Duration::from_secs(60), Duration::from_secs(60));
+        let [request_timeout, startup_timeout, connect_timeout] = [Duration::from_secs(60); 3];
+        let server = String::new();
         let tools = ToolFilter::default();
-        let mut mux = Mux::new(Config { sharing, request_timeout, startup_timeout, tools, server: String::new() });
+        let mut mux = Mux::new(Config { sharing, request_timeout, startup_timeout, connect_timeout, tools, server });
         let session = mux.attach();
         mux.connected(NOW);
         mux.from_server(message(r#"{"jsonrpc":"2.0","id":1,"result":{"capabilities":{}}}"#), NOW);

@@ -12,10 +12,7 @@
 use std::{io, pin::pin, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::{
-    sync::CancellationToken,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
-};
+use tokio_util::sync::CancellationToken;
 
 /// What work that obeys [`Drain::forced`] gets to release what it holds (to kill its children, say)
 /// before it is dropped.
@@ -39,14 +36,6 @@ pub enum ShutdownError {
 pub struct Drain {
     draining: CancellationToken,
     forced: CancellationToken,
-    held: TaskTracker,
-}
-
-/// Keeps [`Shutdown::run`] from returning, until the deadline, for as long as it lives.
-#[must_use = "what is not kept does not hold anything up"]
-#[derive(Debug)]
-pub struct Hold {
-    _token: TaskTrackerToken,
 }
 
 impl Drain {
@@ -68,11 +57,6 @@ impl Drain {
     /// Resolves when the stop does not wait any longer. Borrows nothing.
     pub fn forced(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         self.forced.clone().cancelled_owned()
-    }
-
-    /// Registers work that a clean stop waits for, beside the future given to [`Shutdown::run`].
-    pub fn hold(&self) -> Hold {
-        Hold { _token: self.held.token() }
     }
 }
 
@@ -108,7 +92,7 @@ impl Shutdown {
 
     /// Runs `work` until it ends, and sees to it that it does: SIGTERM or SIGINT begins the drain,
     /// `grace` later or with a second signal the stop is forced, and work that has not ended shortly
-    /// after is dropped. When `work` ends by itself, the drain begins for whatever [`Drain::hold`]s.
+    /// after is dropped. When `work` ends by itself, the drain begins too.
     ///
     /// Keep `grace` below the time the supervisor allows (Kubernetes:
     /// `terminationGracePeriodSeconds`, 30 s by default).
@@ -126,8 +110,6 @@ impl Shutdown {
         let mut work = pin!(async {
             let output = work.await;
             self.begin("work ended");
-            self.phase.held.close();
-            self.phase.held.wait().await;
             output
         });
         let cut = tokio::select! {

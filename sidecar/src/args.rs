@@ -9,6 +9,7 @@ use runtime::admin::AdminArgs;
 use runtime::listen::ListenAddr;
 use runtime::telemetry::TelemetryArgs;
 use wire::client::AddressPolicy;
+use wire::spec::duration::parse_duration;
 use wire::spec::{Launch, Mode, ProcessSpec, RemoteTransport, Source, ToolsSpec};
 
 /// Puts an MCP server on HTTP: /sse and /message for clients of 2024-11-05, /mcp for newer ones.
@@ -65,19 +66,19 @@ pub struct ServeArgs {
     #[arg(long, env = "MCP_WARM_SPARES", value_name = "N", default_value_t = 1)]
     pub warm_spares: usize,
     /// End a session without a stream or a pending call after this time
-    #[arg(long, env = "MCP_IDLE_TIMEOUT", value_name = "TIME", default_value = "10m", value_parser = duration)]
+    #[arg(long, env = "MCP_IDLE_TIMEOUT", value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     pub idle_timeout: Duration,
     /// How long fetching a package may take
-    #[arg(long, env = "MCP_INSTALL_TIMEOUT", value_name = "TIME", default_value = "10m", value_parser = duration)]
+    #[arg(long, env = "MCP_INSTALL_TIMEOUT", value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     pub install_timeout: Duration,
     /// How long the server may take to answer initialize
-    #[arg(long, env = "MCP_STARTUP_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, env = "MCP_STARTUP_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     pub startup_timeout: Duration,
     /// How long the server may take for any other answer; progress starts the time anew
-    #[arg(long, env = "MCP_REQUEST_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, env = "MCP_REQUEST_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     pub request_timeout: Duration,
     /// How long calls under way may take to finish after a stop was asked for
-    #[arg(long, env = "MCP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = duration)]
+    #[arg(long, env = "MCP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = parse_duration)]
     pub drain_timeout: Duration,
     /// The largest message, in bytes
     #[arg(long, env = "MCP_MAX_MESSAGE_BYTES", value_name = "BYTES", default_value_t = 16 << 20)]
@@ -139,7 +140,7 @@ pub struct ExecArgs {
     #[arg(long, env = "MCP_CONNECT", value_name = "unix:PATH", value_parser = socket)]
     pub connect: PathBuf,
     /// How long calls under way may take to finish after a stop was asked for
-    #[arg(long, env = "MCP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = duration)]
+    #[arg(long, env = "MCP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = parse_duration)]
     pub drain_timeout: Duration,
     #[arg(long, env = "PATH", hide = true, default_value = "/usr/local/bin:/usr/bin:/bin")]
     pub path: String,
@@ -212,20 +213,6 @@ impl ServeArgs {
     }
 }
 
-/// `90s`, `10m`, `1h`, `250ms`, or a plain number of seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| "write a time like 250ms, 90s, 10m or 1h".to_owned())?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" | "" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        "h" => Ok(Duration::from_secs(number * 3600)),
-        _ => Err(format!("`{unit}` is no unit of time; write one like 250ms, 90s, 10m or 1h")),
-    }
-}
-
 /// `unix:PATH`.
 fn socket(text: &str) -> Result<PathBuf, String> {
     let path = text.strip_prefix("unix:").filter(|path| !path.is_empty());
@@ -262,11 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn times_have_units() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
-        assert!(duration("m").is_err() && duration("5 parsecs").is_err());
+    fn times_are_written_as_for_the_gateway_and_have_its_limit() {
+        let parse = |time: &str| Cli::try_parse_from(["mcp-sidecar", "serve", "--request-timeout", time, "--", "x"]);
+        for time in ["250ms", "1h30m", "30d"] {
+            assert!(parse(time).is_ok(), "{time}");
+        }
+        for time in ["7", "m", "5 parsecs", "18446744073709551615h", "9999999d"] {
+            assert!(parse(time).is_err(), "{time}");
+        }
     }
 
     #[test]

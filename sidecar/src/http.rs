@@ -21,6 +21,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 use wire::front::{KEEP_ALIVE, Problem};
+use wire::internal::check_capabilities;
 use wire::link::Connect;
 use wire::logbook::Logbook;
 use wire::session::Caller;
@@ -62,6 +63,9 @@ async fn profile<C: Connect>(
     Shared(observed): Shared<Observed>,
     capabilities: &str,
 ) -> Response<Body> {
+    if let Err(error) = check_capabilities(capabilities) {
+        return Problem::new(StatusCode::BAD_REQUEST, error.to_string()).into_response();
+    }
     let catalogue = profiles.get(capabilities).await;
     Json(Status { catalogue, ..observed.state.now() }).into_response()
 }

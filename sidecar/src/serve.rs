@@ -133,7 +133,7 @@ impl Parts {
         admin.iter().try_for_each(|admin| announce("admin", admin))?;
         let readiness = Readiness::new(drain.clone());
         let limits = Limits {
-            start: self.launch.process.install_timeout + self.launch.process.startup_timeout,
+            start: self.launch.process.install_timeout.saturating_add(self.launch.process.startup_timeout),
             request: self.launch.process.request_timeout,
         };
         let profiles = Profiles::new(server.clone(), self.state.clone(), limits);

@@ -57,6 +57,8 @@ impl<C: Connect> Server<C> {
             sharing,
             request_timeout: launch.process.request_timeout,
             startup_timeout: launch.process.startup_timeout,
+            // A package may have to be fetched first.
+            connect_timeout: launch.process.install_timeout.saturating_add(launch.process.startup_timeout),
             tools,
             server: launch.name.clone(),
         };

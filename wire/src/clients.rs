@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mcp::envelope::{Kind, Message};
 use mcp::json::Rope;
 use mcp::session::mux::Relation;
-use mcp::session::streams::{Delivery, EventId, StreamId, Streams, Transport};
+use mcp::session::streams::{Carrier, Delivery, EventId, StreamId, Streams, Transport};
 use mcp::session::{Clock, SessionKey};
 use mcp::version::Version;
 use tokio::sync::mpsc;
@@ -44,14 +44,15 @@ impl Clients {
         Arc::clone(&self.departures)
     }
 
-    /// Adds the session `key`.
-    pub fn attach(&mut self, key: SessionKey, attach: Attach, now: Clock) {
+    /// Adds the session `key`. Whether somebody has it now: when whoever wanted it is gone, nobody else can use it.
+    pub fn attach(&mut self, key: SessionKey, attach: Attach, now: Clock) -> bool {
         let Attach { id, caller, transport, reply } = attach;
-        let Some(handle) = self.add(key, (id, caller, transport), now) else { return };
-        if reply.send(handle).is_err() {
-            // Whoever wanted it is gone; without its name nobody else can use it.
+        let handle = self.add(key, (id, caller, transport), now);
+        let taken = handle.is_some_and(|handle| reply.send(handle).is_ok());
+        if !taken {
             self.remove(key);
         }
+        taken
     }
 
     /// Adds the session `key`; `None` when this task is about to end.
@@ -110,6 +111,9 @@ impl Clients {
                 if let Some(stream) = stream {
                     stream.set_id(id);
                     client.streams.set_live(id, true);
+                    if stream.carrier() == Carrier::Plain {
+                        client.streams.set_plain(id);
+                    }
                     client.live.push((id, stream));
                 }
                 Some(messages)
@@ -144,9 +148,25 @@ impl Clients {
         }
     }
 
+    /// Whether somebody may read what belongs to `relation`.
+    pub fn is_heard(&self, key: SessionKey, relation: &Relation) -> bool {
+        self.sessions.get(&key).is_none_or(|client| client.streams.is_heard(relation))
+    }
+
+    /// Tells the streams of a session, which is about to end for reasons of this program's, to connect again.
+    pub fn send_away(&self, key: SessionKey) {
+        for (_, stream) in self.sessions.get(&key).into_iter().flat_map(|client| &client.live) {
+            stream.send_away();
+        }
+    }
+
     /// Sends a message to a session. Whether that goes on: a session of HTTP+SSE ends with its stream.
-    pub fn deliver(&mut self, key: SessionKey, relation: Relation, message: Rope) -> bool {
+    pub fn deliver(&mut self, key: SessionKey, relation: Relation, message: Rope, now: Clock) -> bool {
         let Some(client) = self.sessions.get_mut(&key) else { return true };
+        if matches!(relation, Relation::Answer(_) | Relation::Abandoned(_)) {
+            // It was not idle while it waited.
+            client.seen = now;
+        }
         client.streams.route(relation, message).is_none_or(|delivery| client.send(delivery))
     }
 
@@ -189,8 +209,7 @@ impl Client {
             self.streams.keep(delivery, false);
             return true;
         };
-        // The only event of a stream is its answer, which goes out as plain JSON: there is nothing to resume.
-        let kept = (!(last && event.number == 1)).then(|| delivery.clone());
+        let kept = self.live[at].1.carry(&delivery).is_resumable().then(|| delivery.clone());
         let taken = self.offer(at, delivery);
         if let Some(kept) = kept {
             self.streams.keep(kept, taken);

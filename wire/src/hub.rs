@@ -25,6 +25,8 @@ const STABLE: Duration = Duration::from_secs(10);
 /// How long the first retry after a failure waits; each further one waits twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// So long somebody waits for the next attempt rather than be told of the last.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
 
 /// How a hub is to work.
 #[derive(Clone, Debug)]
@@ -45,7 +47,7 @@ pub struct Hub<C: Connect> {
     departures: Arc<Departures>,
     commands: mpsc::Receiver<Command>,
     link: Connection<C::Link>,
-    failures: u32,
+    failures: Failures,
     started: Instant,
     look_for_idle: Clock,
     stop: Stop,
@@ -76,11 +78,40 @@ impl<L> std::fmt::Debug for Connection<L> {
     }
 }
 
+/// Failures in a row, and when to try again.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+    last: Option<(Loss, Instant)>,
+}
+
+impl Failures {
+    fn add(&mut self, loss: &Loss) {
+        self.count = self.count.saturating_add(1);
+        let pause = (FIRST_PAUSE * 2u32.saturating_pow(self.count.min(16) - 1)).min(LONGEST_PAUSE);
+        self.last = Some((loss.clone(), Instant::now() + pause));
+    }
+
+    /// How long the next attempt has to wait.
+    fn wait(&self) -> Duration {
+        self.last.as_ref().map_or(Duration::ZERO, |(_, until)| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// The last failure as it is told to somebody who would have to `wait`.
+    fn told(&self, wait: Duration) -> Option<Loss> {
+        let (Loss { message, data }, _) = self.last.as_ref()?;
+        let message = format!("{message}; the next attempt is made in {} s", wait.as_secs_f32().ceil());
+        Some(Loss { message, data: data.clone() })
+    }
+}
+
 /// What woke the task.
 enum Wake<L> {
     Command(Option<Command>),
     Server(Event),
     Started(Result<L, Loss>),
+    /// The pause after a failure is over.
+    Due,
     Departures,
     Deadline,
     Drain,
@@ -103,7 +134,7 @@ impl<C: Connect> Hub<C> {
             departures,
             commands,
             link,
-            failures: 0,
+            failures: Failures::default(),
             started,
             look_for_idle,
             stop,
@@ -121,6 +152,7 @@ impl<C: Connect> Hub<C> {
     /// connection in order.
     pub async fn run(mut self) {
         loop {
+            self.start_if_wanted();
             self.flush();
             // A server that has much to say at once must not keep this thread from handing it on.
             tokio::task::coop::consume_budget().await;
@@ -130,7 +162,6 @@ impl<C: Connect> Hub<C> {
             if self.settings.mux.sharing == Sharing::Exclusive && self.clients.is_empty() {
                 break;
             }
-            self.start_if_wanted();
             match self.wake().await {
                 Wake::Command(Some(command)) => self.command(command),
                 Wake::Server(event) => self.event(event),
@@ -143,7 +174,7 @@ impl<C: Connect> Hub<C> {
                     }
                 }
                 Wake::Deadline => self.deadline(),
-                Wake::Drain => {}
+                Wake::Due | Wake::Drain => {}
                 Wake::Command(None) | Wake::Stop => break,
             }
         }
@@ -173,7 +204,10 @@ impl<C: Connect> Hub<C> {
                     {
                         self.clients.set_version(session, version);
                     }
-                    if !self.clients.deliver(session, relation, message) {
+                    if !self.clients.is_heard(session, &relation) && self.mux.refuse_unheard(&message) {
+                        continue;
+                    }
+                    if !self.clients.deliver(session, relation, message, self.now()) {
                         self.end(session);
                     }
                 }
@@ -181,26 +215,32 @@ impl<C: Connect> Hub<C> {
         }
     }
 
+    /// While a long pause after failures has still to pass, whoever asks is told the last failure.
     fn start_if_wanted(&mut self) {
         if !matches!(self.link, Connection::None) || !self.mux.wants_server() {
             return;
         }
-        let pause = match self.failures {
-            0 => Duration::ZERO,
-            n => (FIRST_PAUSE * 2u32.saturating_pow(n.min(16) - 1)).min(LONGEST_PAUSE),
-        };
-        let connect = Arc::clone(&self.connect);
-        self.link = Connection::Starting(Box::pin(async move {
-            tokio::time::sleep(pause).await;
-            connect.connect().await
-        }));
+        let wait = self.failures.wait();
+        if wait > SHORT_WAIT
+            && let Some(loss) = self.failures.told(wait)
+        {
+            self.mux.unavailable(&loss);
+        }
+        if wait.is_zero() {
+            let connect = Arc::clone(&self.connect);
+            self.link = Connection::Starting(Box::pin(async move { connect.connect().await }));
+        }
     }
 
     async fn wake(&mut self) -> Wake<C::Link> {
         let draining = self.stop.drain.is_cancelled();
-        let idle_check = self.started + self.next_check();
+        let idle_check = self.started.checked_add(self.next_check()).unwrap_or_else(far_away);
         let connection = async {
             match &mut self.link {
+                Connection::None if self.mux.wants_server() => {
+                    tokio::time::sleep(self.failures.wait()).await;
+                    Wake::Due
+                }
                 Connection::None => std::future::pending().await,
                 Connection::Starting(starting) => Wake::Started(starting.await),
                 Connection::Up { link, .. } => Wake::Server(link.next().await),
@@ -227,7 +267,7 @@ impl<C: Connect> Hub<C> {
         if now < self.look_for_idle {
             return;
         }
-        self.look_for_idle = now + idle_interval(&self.settings);
+        self.look_for_idle = now.saturating_add(idle_interval(&self.settings));
         if let Some(before) = now.checked_sub(self.settings.idle_timeout) {
             let idle = self.clients.idle(before, |session| self.mux.is_busy(session));
             for session in idle {
@@ -240,6 +280,7 @@ impl<C: Connect> Hub<C> {
     fn end_idle_sessions(&mut self) -> bool {
         for session in self.clients.keys() {
             if !self.mux.is_busy(session) {
+                self.clients.send_away(session);
                 self.end(session);
             }
         }
@@ -257,7 +298,9 @@ impl<C: Connect> Hub<C> {
             Command::Listen { session, after, stream } => self.clients.listen(session, after, stream, now),
             Command::Attach(attach) => {
                 let key = self.mux.attach();
-                self.clients.attach(key, attach, now);
+                if !self.clients.attach(key, attach, now) {
+                    self.mux.detach(key);
+                }
             }
             Command::Close { session } => self.end(session),
         }
@@ -275,7 +318,10 @@ impl<C: Connect> Hub<C> {
             Event::Unreadable { id, reason } => self.mux.unreadable_answer(id, &reason),
             Event::Lost(loss) => {
                 if let Connection::Up { since, .. } = self.link {
-                    self.failures = if since.elapsed() > STABLE { 1 } else { self.failures + 1 };
+                    if since.elapsed() > STABLE {
+                        self.failures = Failures::default();
+                    }
+                    self.failures.add(&loss);
                 }
                 self.link = Connection::None;
                 self.mux.disconnected(&loss);
@@ -290,13 +336,21 @@ impl<C: Connect> Hub<C> {
 
     /// No server could be started: those who wait are told now, and it is tried again when it is wanted again.
     fn failed(&mut self, loss: &Loss) {
-        self.failures += 1;
+        self.failures.add(loss);
         self.link = Connection::None;
         self.mux.unavailable(loss);
     }
+}
+
+/// For deadlines beyond what the system's clock can tell.
+fn far_away() -> Instant {
+    Instant::now() + Duration::from_secs(365 * 86_400)
 }
 
 /// How often it is looked for sessions that are idle.
 fn idle_interval(settings: &Settings) -> Duration {
     (settings.idle_timeout / 4).max(Duration::from_millis(50))
 }
+
+#[cfg(test)]
+mod tests;

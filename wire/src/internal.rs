@@ -15,6 +15,27 @@ const MAX_PAGES: usize = 1000;
 /// A notification is forgotten when this many wait.
 const MAX_NOTIFICATIONS: usize = 256;
 
+/// What a client declares may take so many bytes.
+const MAX_CAPABILITIES: usize = 64 << 10;
+/// What stands around the capabilities in `initialize` nests this deep.
+const AROUND: usize = 2;
+
+/// A text that is not what a client declares of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`capabilities` must be one JSON object of at most {MAX_CAPABILITIES} bytes and {} levels, such as {{\"roots\":{{}}}}",
+    json::MAX_DEPTH - AROUND
+)]
+pub struct InvalidCapabilities;
+
+/// Checks that `text` is a JSON object that can stand in `initialize` as a client's capabilities, and nothing else.
+pub fn check_capabilities(text: &str) -> Result<(), InvalidCapabilities> {
+    let fits = text.len() <= MAX_CAPABILITIES && !json::deeper_than(text.as_bytes(), json::MAX_DEPTH - AROUND);
+    // A line break between tokens would end the message.
+    let is_one_line = !text.contains(['\n', '\r']);
+    if fits && is_one_line && json::Object::parse(text).is_ok() { Ok(()) } else { Err(InvalidCapabilities) }
+}
+
 /// Why a call brought no result.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -29,6 +50,9 @@ pub enum CallError {
         /// How long was waited.
         limit: Duration,
     },
+    /// What was to be declared is no set of capabilities.
+    #[error(transparent)]
+    Capabilities(#[from] InvalidCapabilities),
     /// The server answered with an error.
     #[error("{message}")]
     Server {
@@ -64,7 +88,7 @@ impl InternalClient {
             loop {
                 let message = self.message().await?;
                 if message.is_response() && message.id().as_ref() == Some(&id) {
-                    return Ok(message);
+                    return Ok::<_, CallError>(message);
                 }
                 self.aside(message).await?;
             }
@@ -98,6 +122,7 @@ impl InternalClient {
 
     /// Shakes hands, declaring `capabilities` (raw JSON), and lists everything the server declares.
     pub async fn catalogue(&mut self, capabilities: &str, limit: Duration) -> Result<Catalogue, CallError> {
+        check_capabilities(capabilities)?;
         let params = format!(
             r#"{{"protocolVersion":"{}","capabilities":{capabilities},"clientInfo":{{"name":"mcp-gateway","version":"{}"}}}}"#,
             mcp::version::Version::NEWEST_LEGACY,
@@ -193,5 +218,38 @@ fn optional(list: Result<Vec<Box<RawValue>>, CallError>) -> Result<Vec<Box<RawVa
     match list {
         Err(CallError::Server { .. }) => Ok(Vec::new()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_whole_object_is_a_set_of_capabilities() {
+        let deep = |levels: usize| format!("{}{}", r#"{"a":"#.repeat(levels - 1), "{}") + &"}".repeat(levels - 1);
+        let deepest = deep(json::MAX_DEPTH - AROUND);
+        for text in ["{}", r#"{"roots":{"listChanged":true},"sampling":{}}"#, r#" { "elicitation" : {} } "#, &deepest] {
+            assert_eq!(check_capabilities(text), Ok(()), "{text}");
+        }
+        let too_deep = deep(json::MAX_DEPTH - AROUND + 1);
+        let too_large = format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_CAPABILITIES));
+        for text in [
+            "",
+            "garbage",
+            "1",
+            "null",
+            "[]",
+            r#""roots""#,
+            "{",
+            "{}}",
+            "{},\"clientInfo\":{}",
+            "{}},\"method\":\"x\",\"params\":{\"a\":{}",
+            "{\n}",
+            &too_deep,
+            &too_large,
+        ] {
+            assert_eq!(check_capabilities(text), Err(InvalidCapabilities), "{text}");
+        }
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use mcp::envelope::Message;
 use mcp::session::SessionKey;
-use mcp::session::streams::{Delivery, EventId, StreamId, Transport};
+use mcp::session::streams::{Carrier, Delivery, EventId, StreamId, Transport};
 use mcp::version::Version;
 use tokio::sync::{Notify, mpsc};
 
@@ -143,6 +143,38 @@ pub struct StreamTx {
 struct Shared {
     queued_bytes: AtomicUsize,
     id: OnceLock<StreamId>,
+    /// Told once `id` is there.
+    accepted: Notify,
+    carrier: Decision,
+    /// Whether the client is to connect again when the stream ends.
+    sent_away: AtomicBool,
+}
+
+/// What the response is. Whoever needs to know first decides, and the other end keeps to that: the session, when it has
+/// something to send, or the response, when it has to begin.
+#[derive(Debug, Default)]
+struct Decision(AtomicU8);
+
+impl Decision {
+    fn get(&self) -> Carrier {
+        match self.0.load(Ordering::Acquire) {
+            1 => Carrier::Plain,
+            2 => Carrier::Events,
+            _ => Carrier::Undecided,
+        }
+    }
+
+    /// Decides for `carrier`, unless it is decided. What it is now.
+    fn settle(&self, carrier: Carrier) -> Carrier {
+        let wanted = match carrier {
+            Carrier::Undecided => return self.get(),
+            Carrier::Plain => 1,
+            Carrier::Events => 2,
+        };
+        // Where it fails, the other end was first.
+        let _ = self.0.compare_exchange(0, wanted, Ordering::AcqRel, Ordering::Acquire);
+        self.get()
+    }
 }
 
 /// The other end, held by the HTTP response. When it is dropped, the session's task is told.
@@ -189,6 +221,22 @@ impl StreamTx {
     /// Tells the reader which stream of the session this is.
     pub fn set_id(&self, id: StreamId) {
         self.shared.id.get_or_init(|| id);
+        self.shared.accepted.notify_one();
+    }
+
+    /// The stream is about to end, and its client is to connect again.
+    pub fn send_away(&self) {
+        self.shared.sent_away.store(true, Ordering::Release);
+    }
+
+    /// What the response is, as far as that is decided.
+    pub fn carrier(&self) -> Carrier {
+        self.shared.carrier.get()
+    }
+
+    /// What the response is once `delivery`, which is offered next, goes on it.
+    pub fn carry(&self, delivery: &Delivery) -> Carrier {
+        self.shared.carrier.settle(self.shared.carrier.get().with(delivery))
     }
 
     fn is(&self, other: &Arc<Shared>) -> bool {
@@ -210,6 +258,27 @@ impl StreamRx {
             None => self.farewell = None,
         }
         Poll::Ready(frame)
+    }
+
+    /// Decides what the response is, unless the session has sent what decides it. What it is now.
+    pub fn decide(&self, carrier: Carrier) -> Carrier {
+        self.shared.carrier.settle(carrier)
+    }
+
+    /// Waits until the session has taken the stream, and then says nothing, or until something comes before, such as a
+    /// refusal: `Some` of that, or of the end.
+    pub async fn accepted(&mut self) -> Option<Option<Frame>> {
+        let shared = Arc::clone(&self.shared);
+        tokio::select! {
+            biased;
+            () = shared.accepted.notified() => None,
+            frame = self.next() => Some(frame),
+        }
+    }
+
+    /// Whether the client is to connect again now that the stream has ended.
+    pub fn is_sent_away(&self) -> bool {
+        self.shared.sent_away.load(Ordering::Acquire)
     }
 
     /// Which stream of its session this is, once the session knows.
@@ -330,6 +399,7 @@ impl SessionHandle {
     /// Opens a stream to listen on.
     pub async fn listen(&self, after: Option<EventId>) -> Result<StreamRx, Ended> {
         let (stream, rx) = self.stream();
+        rx.decide(Carrier::Events);
         self.send(Command::Listen { session: self.key, after, stream }).await?;
         Ok(rx)
     }

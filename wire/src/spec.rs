@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub mod duration;
+
 /// Environment variables that a sidecar takes for settings of its own, but for those that a gateway hands on as they are.
 /// Gateway and sidecar have some of the same names, for what is not the same: two cannot listen at one address.
 pub const OWN_VARIABLES: [&str; 16] = [
@@ -146,7 +148,7 @@ pub struct ToolsSpec {
     pub deny: Vec<String>,
 }
 
-/// Durations as whole milliseconds.
+/// Durations as whole milliseconds, at most [`duration::LONGEST`].
 mod millis {
     use std::time::Duration;
 
@@ -157,7 +159,7 @@ mod millis {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
+        u64::deserialize(deserializer).map(|millis| Duration::from_millis(millis).min(super::duration::LONGEST))
     }
 }
 
@@ -174,5 +176,17 @@ impl fmt::Debug for Source {
             Self::Command { command, .. } => write!(f, "command {command}"),
             Self::Url { transport, .. } => write!(f, "url ({transport:?})"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_milliseconds_and_never_so_long_that_a_clock_overflows() {
+        let times = r#"{"idleTimeout":1500,"requestTimeout":18446744073709551615}"#;
+        let process: ProcessSpec = serde_json::from_str(times).unwrap();
+        assert_eq!((process.idle_timeout, process.request_timeout), (Duration::from_millis(1500), duration::LONGEST));
     }
 }

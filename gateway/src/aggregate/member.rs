@@ -159,6 +159,7 @@ impl Opener {
             sharing: Sharing::Exclusive,
             request_timeout: BACKSTOP,
             startup_timeout: BACKSTOP,
+            connect_timeout: BACKSTOP,
             tools: ToolFilter::default(),
             server: name.to_owned(),
         };

@@ -154,6 +154,7 @@ impl Session {
         while !self.ended {
             let draining = self.aggregate.0.draining.is_cancelled();
             if draining && !self.is_busy() {
+                self.clients.send_away(self.key);
                 break;
             }
             match self.wake(draining).await {
@@ -302,7 +303,8 @@ impl Session {
 
     fn deliver(&mut self, relation: Relation, message: impl Into<Rope>) {
         // The client was too slow, or has gone meanwhile.
-        self.ended |= !self.clients.deliver(self.key, relation, message.into());
+        let now = self.now();
+        self.ended |= !self.clients.deliver(self.key, relation, message.into(), now);
     }
 
     fn tell(&mut self, method: &str, params: Option<&str>) {

@@ -31,7 +31,7 @@ impl Own {
 
     /// Ends what was left behind and waits for all of it. Blocks for up to some seconds.
     pub(super) fn sweep(&self) {
-        wire::child::sweep_orphans(None);
+        wire::child::sweep_orphans();
         let own = self.lock();
         for pid in children().filter(|pid| !own.contains(pid)).filter_map(Pid::from_raw) {
             // One that lives is somebody's who looks after it: whoever entered this container, say.

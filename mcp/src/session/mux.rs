@@ -61,6 +61,9 @@ pub struct Config {
     pub request_timeout: Duration,
     /// The same for the answer to `initialize`.
     pub startup_timeout: Duration,
+    /// How long a message may wait for a server that has yet to come up. What brings servers up should fail sooner, and
+    /// say why: this sees to it that everybody is answered at last.
+    pub connect_timeout: Duration,
     /// Which tools clients see.
     pub tools: ToolFilter,
     /// The server's name, for error texts.
@@ -241,11 +244,6 @@ impl Mux {
     /// The revision a session has negotiated, once it has.
     pub fn version(&self, session: SessionKey) -> Option<Version> {
         self.sessions.get(&session)?.version
-    }
-
-    /// Common: the result of the handshake, once it is known.
-    pub fn greeting(&self) -> Option<&str> {
-        self.handshake.result.as_deref()
     }
 
     /// Whether the session waits for an answer. What it was asked itself keeps nobody waiting but the server.

@@ -7,14 +7,16 @@
 //! Redelivery").
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fmt;
-use std::str::FromStr;
 
 use bytes::Bytes;
 
 use super::mux::Relation;
 use crate::envelope::RequestId;
 use crate::json::Rope;
+
+mod event;
+
+pub use event::{Carrier, Delivery, EventId, UnknownEvent};
 
 /// What one session keeps for redelivery: the newest events, up to this many bytes together.
 const KEPT_BYTES: usize = 1 << 20;
@@ -41,53 +43,10 @@ impl StreamId {
     pub const COMMON: Self = Self(0);
 }
 
-/// The `id` of an event: the stream it was sent on, and its number there, from 1 on. 0 is the priming event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EventId {
-    /// The stream.
-    pub stream: StreamId,
-    /// The number.
-    pub number: u64,
-}
-
-impl fmt::Display for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.stream.0, self.number)
-    }
-}
-
-/// The text is no event id of ours, or what came after that event is not kept any more.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the stream cannot be resumed after that event; open one without Last-Event-ID")]
-pub struct UnknownEvent;
-
-impl FromStr for EventId {
-    type Err = UnknownEvent;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (stream, number) = text.split_once('-').ok_or(UnknownEvent)?;
-        let parse = |part: &str| part.parse().map_err(|_| UnknownEvent);
-        Ok(Self { stream: StreamId(parse(stream)?), number: parse(number)? })
-    }
-}
-
 /// A request reuses the id of one that is still worked on.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a request with this id is still worked on in this session")]
 pub struct IdInUse(pub RequestId);
-
-/// A message and where it goes.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// The event it is sent as.
-    pub event: EventId,
-    /// What it belongs to.
-    pub relation: Relation,
-    /// The message; empty when the stream only ends.
-    pub message: Rope,
-    /// Whether the stream ends with it.
-    pub last: bool,
-}
 
 /// What a resumed stream starts with.
 #[derive(Debug)]
@@ -121,6 +80,8 @@ struct Open {
     sent: u64,
     /// Whether a connection carries it at the moment.
     live: bool,
+    /// Whether its client reads nothing there but the answer.
+    plain: bool,
 }
 
 #[derive(Debug)]
@@ -169,22 +130,31 @@ impl Streams {
         }
     }
 
+    /// The client reads nothing on this stream but the answer, as one that takes no event streams: what comes up
+    /// meanwhile goes elsewhere.
+    pub fn set_plain(&mut self, stream: StreamId) {
+        if let Some(open) = self.open.get_mut(&stream) {
+            open.plain = true;
+        }
+    }
+
+    /// Whether somebody may read what belongs to `relation`: not when the client is there, but only for answers.
+    pub fn is_heard(&self, relation: &Relation) -> bool {
+        let (Relation::During(_) | Relation::None) = relation else { return true };
+        let live = self.open.get(&self.aside(relation)).is_some_and(|open| open.live);
+        live || !self.open.values().any(|open| open.live && open.plain)
+    }
+
     /// Requests that have not been answered.
     pub fn unanswered(&self) -> usize {
         self.asked.len()
-    }
-
-    /// Whether any stream is carried by a connection.
-    pub fn any_live(&self) -> bool {
-        self.open.values().any(|open| open.live)
     }
 
     /// Decides where a message goes. `None` when it answers a request that is not open.
     pub fn route(&mut self, relation: Relation, message: Rope) -> Option<Delivery> {
         let (stream, answers) = match &relation {
             Relation::Answer(id) | Relation::Abandoned(id) => (self.asked.remove(id)?, true),
-            Relation::During(id) => (self.asked.get(id).copied().unwrap_or_else(|| self.unrelated()), false),
-            Relation::None => (self.unrelated(), false),
+            Relation::During(_) | Relation::None => (self.aside(&relation), false),
         };
         let open = self.open.get_mut(&stream)?;
         open.unanswered -= usize::from(answers);
@@ -200,10 +170,17 @@ impl Streams {
         Some(Delivery { event, relation, message, last })
     }
 
+    /// The stream for what is no answer: that of its request, if it has one and more is read there.
+    fn aside(&self, relation: &Relation) -> StreamId {
+        let Relation::During(id) = relation else { return self.unrelated() };
+        let more = |stream: &StreamId| self.open.get(stream).is_some_and(|open| !open.plain);
+        self.asked.get(id).copied().filter(more).unwrap_or_else(|| self.unrelated())
+    }
+
     /// The stream for what belongs to no request: the common one, unless only others are connected.
     fn unrelated(&self) -> StreamId {
         let common_is_live = self.open.get(&StreamId::COMMON).is_some_and(|open| open.live);
-        let other = || self.open.iter().find(|(_, open)| open.live).map(|(id, _)| *id);
+        let other = || self.open.iter().find(|(_, open)| open.live && !open.plain).map(|(id, _)| *id);
         if common_is_live { StreamId::COMMON } else { other().unwrap_or(StreamId::COMMON) }
     }
 
@@ -220,28 +197,41 @@ impl Streams {
         self.kept_bytes += bytes;
         self.kept.push_back(Kept { delivery, sent });
         while self.kept_bytes > KEPT_BYTES || self.kept.len() > KEPT_EVENTS {
-            let Some(oldest) = self.kept.pop_front() else { return };
+            self.evict();
+        }
+    }
+
+    /// Gives up the oldest event that some connection took already, for it may have arrived; else the oldest.
+    fn evict(&mut self) {
+        let oldest = self.kept.iter().position(|kept| kept.sent).unwrap_or_default();
+        if let Some(oldest) = self.kept.remove(oldest) {
             self.kept_bytes -= oldest.delivery.message.len();
         }
     }
 
-    /// The client opens a stream by GET: the common one, or after a broken connection the one of `after`. A stream
-    /// that has ended is resumed only if its end is among what is still known, so that nobody waits in vain for it.
+    /// The client opens a stream by GET: the common one, or after a broken connection the one of `after`. That is
+    /// resumed only where all that was sent on it since is still known, and a stream that has ended only if its end is,
+    /// so that nobody waits in vain for it.
     pub fn listen(&mut self, after: Option<EventId>) -> Result<Resumed, UnknownEvent> {
         let stream = after.map_or(StreamId::COMMON, |event| event.stream);
-        let finished = !self.open.contains_key(&stream);
-        let mut end_known = !finished;
+        let kept = || self.kept.iter().filter(|kept| kept.delivery.event.stream == stream);
+        let open = self.open.get(&stream).map(|open| open.sent);
+        let ended = || kept().find(|kept| kept.delivery.last).map(|kept| kept.delivery.event.number);
+        let newest = open.or_else(ended).ok_or(UnknownEvent)?;
+        if let Some(after) = after {
+            let known = kept().filter(|kept| kept.delivery.event.number > after.number).count() as u64;
+            if newest.checked_sub(after.number) != Some(known) {
+                return Err(UnknownEvent);
+            }
+        }
         let mut missed = Vec::new();
         for kept in self.kept.iter_mut().filter(|kept| kept.delivery.event.stream == stream) {
-            end_known |= kept.delivery.last;
             if after.map_or(!kept.sent, |after| kept.delivery.event.number > after.number) {
                 kept.sent = true;
                 missed.push(kept.delivery.clone());
             }
         }
-        if !end_known {
-            return Err(UnknownEvent);
-        }
+        let finished = open.is_none();
         self.set_live(stream, true);
         Ok(Resumed { stream, missed, finished })
     }

@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+use crate::envelope::Ends;
+
+/// What a line of data begins with.
+const DATA: &[u8] = b"data:";
+
 /// One event of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -34,6 +39,9 @@ impl Event {
 pub struct TooLarge {
     /// The limit on an event's data, in bytes.
     pub limit: usize,
+    /// The request that is answered by the event, as far as that is known. Where only the end of the event says so, that
+    /// it is too large is told a second time then.
+    pub answers: Option<u64>,
 }
 
 /// An incremental decoder: [`push`](Decoder::push) what arrived, then iterate until `None`, which means that the next
@@ -52,11 +60,18 @@ pub struct Decoder {
     after_cr: bool,
     /// No line has been read: a byte order mark may stand before the first.
     at_start: bool,
-    /// An event was too large: what follows up to the next blank line belongs to it.
-    skipping: bool,
+    /// An event that was too large: what follows up to the next blank line belongs to it.
+    skipped: Option<Skipped>,
     event: Pending,
     last_event_id: Option<Arc<str>>,
     reconnection_time: Option<Duration>,
+}
+
+/// What is kept of an event that is too large.
+#[derive(Debug)]
+struct Skipped {
+    ends: Ends,
+    told: bool,
 }
 
 /// The event whose lines are being read.
@@ -85,7 +100,7 @@ impl Decoder {
             line: BytesMut::new(),
             after_cr: false,
             at_start: true,
-            skipping: false,
+            skipped: None,
             event: Pending::default(),
             last_event_id: None,
             reconnection_time: None,
@@ -117,7 +132,7 @@ impl Decoder {
             }
             let end = memchr::memchr2(b'\n', b'\r', &chunk);
             let part = chunk.split_to(end.unwrap_or(chunk.len()));
-            let refused = self.overflows(part.len()).then(|| self.skip());
+            let refused = self.overflows(part.len()).then(|| self.skip(&part));
             if end.is_some() {
                 self.after_cr = chunk.get_u8() == b'\r';
                 if !chunk.is_empty() {
@@ -125,30 +140,35 @@ impl Decoder {
                 }
                 return Some(refused.map_or_else(|| Ok(self.complete(part)), Err));
             }
-            self.keep(&part);
-            if refused.is_some() {
-                return refused.map(Err);
+            if let Some(refused) = refused {
+                // The line is not empty, whatever follows.
+                self.line.extend_from_slice(&part[..1]);
+                return Some(Err(refused));
             }
+            self.keep(&part);
         }
         None
     }
 
     /// Whether `more` bytes would make the line longer than a line of data may be.
     fn overflows(&self, more: usize) -> bool {
-        !self.skipping && self.line.len() + more > self.limit.saturating_add("data: ".len())
+        self.skipped.is_none() && self.line.len() + more > self.limit.saturating_add(DATA.len() + 1)
     }
 
     /// Keeps the part of a line whose rest has not arrived. Of a line that is skipped, only that it is not empty.
     fn keep(&mut self, part: &Bytes) {
-        if !self.skipping {
-            self.line.extend_from_slice(part);
-        } else if self.line.is_empty() {
+        let Some(skipped) = &mut self.skipped else { return self.line.extend_from_slice(part) };
+        skipped.ends.push(part);
+        if self.line.is_empty() {
             self.line.extend_from_slice(part.get(..1).unwrap_or_default());
         }
     }
 
     /// The line that `part` is the end of.
     fn complete(&mut self, part: Bytes) -> Bytes {
+        if let Some(skipped) = &mut self.skipped {
+            skipped.ends.push(&part);
+        }
         if self.line.is_empty() {
             return part;
         }
@@ -158,12 +178,27 @@ impl Decoder {
         line.freeze()
     }
 
-    /// Gives the current event up. Its id stays in force, lest a client that resumes get the same event again.
-    fn skip(&mut self) -> TooLarge {
-        self.skipping = true;
-        self.line = BytesMut::new();
-        self.event.data = Data::None;
-        TooLarge { limit: self.limit }
+    /// Gives the current event up, the line of which has come as far as `part`. Its id stays in force, lest a client that
+    /// resumes get the same event again.
+    fn skip(&mut self, part: &[u8]) -> TooLarge {
+        let mut ends = Ends::default();
+        if let Some(data) = mem::take(&mut self.event.data).joined() {
+            ends.push(&data);
+        }
+        let (line, (begin, rest)) = (mem::take(&mut self.line), part.split_at(part.len().min(DATA.len())));
+        let begin = [&line, begin].concat();
+        ends.push(begin.strip_prefix(DATA).unwrap_or(&begin));
+        ends.push(rest);
+        let answers = ends.answers_at_head();
+        self.skipped = Some(Skipped { ends, told: answers.is_some() });
+        TooLarge { limit: self.limit, answers }
+    }
+
+    /// Ends an event that was given up.
+    fn end_skipped(&mut self) -> Option<TooLarge> {
+        let skipped = self.skipped.take().filter(|skipped| !skipped.told)?;
+        let answers = Some(skipped.ends.answers_at_tail()?);
+        Some(TooLarge { limit: self.limit, answers })
     }
 
     /// Takes one line that is not empty.
@@ -171,7 +206,7 @@ impl Decoder {
         let name = line.split_to(memchr::memchr(b':', &line).unwrap_or(line.len()));
         line.advance(if line.starts_with(b": ") { 2 } else { line.len().min(1) });
         match &name[..] {
-            b"data" if self.event.data.len_with(&line) > self.limit => return Err(self.skip()),
+            b"data" if self.event.data.len_with(&line) > self.limit => return Err(self.skip(&line)),
             b"data" => self.event.data.push(line),
             b"id" if !line.contains(&0) => self.event.id = Some(String::from_utf8_lossy(&line).into()),
             b"event" => self.event.event = (!line.is_empty()).then(|| String::from_utf8_lossy(&line).into()),
@@ -192,7 +227,6 @@ impl Decoder {
 
     /// Ends the event that a blank line closes; `None` when it had no data.
     fn dispatch(&mut self) -> Option<Event> {
-        self.skipping = false;
         let Pending { id, event, retry, data } = mem::take(&mut self.event);
         if id.is_some() {
             self.last_event_id.clone_from(&id);
@@ -214,10 +248,14 @@ impl Iterator for Decoder {
                 line.advance("\u{feff}".len());
             }
             if line.is_empty() {
-                if let Some(event) = self.dispatch() {
+                let event = self.dispatch();
+                if let Some(too_large) = self.end_skipped() {
+                    return Some(Err(too_large));
+                }
+                if let Some(event) = event {
                     return Some(Ok(event));
                 }
-            } else if !self.skipping
+            } else if self.skipped.is_none()
                 && let Err(too_large) = self.field(line)
             {
                 return Some(Err(too_large));

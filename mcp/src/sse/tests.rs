@@ -91,7 +91,7 @@ fn a_line_of_data_in_one_chunk_is_not_copied() {
 
 #[test]
 fn an_event_at_the_limit_passes_and_a_larger_one_is_skipped_alone() {
-    let too_large = Err(TooLarge { limit: LIMIT });
+    let too_large = Err(TooLarge { limit: LIMIT, answers: None });
     for over in [
         format!("data: {}\n\n", "x".repeat(LIMIT + 1)),
         format!("data: {}\ndata: {}\n: more\n\n", "x".repeat(LIMIT - 1), "x"),
@@ -152,6 +152,23 @@ fn corpus_replays() {
     for file in std::fs::read_dir(corpus).unwrap() {
         let input = std::fs::read(file.unwrap().path()).unwrap();
         check(&input[1..], &[input[0].into()]);
+    }
+}
+
+#[test]
+fn of_an_answer_that_is_too_large_it_is_told_what_it_answers_wherever_its_id_stands() {
+    let long = "x".repeat(3000);
+    let told = |limit, stream: &str, step| {
+        let decoded = decode(stream.as_bytes(), limit, &[step]);
+        decoded.into_iter().map(|event| event.map(|event| event.data)).collect::<Vec<_>>()
+    };
+    let too_large = |answers| Err(TooLarge { limit: 1000, answers });
+    let first = format!("id: 5\ndata: {{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":\"{long}\"}}\n\ndata: a\n\n");
+    let last = format!("id: 5\ndata: {{\"result\":\"{long}\",\"jsonrpc\":\"2.0\",\"id\":8}}\n\ndata: a\n\n");
+    let next = || Ok(Bytes::from_static(b"a"));
+    for step in [1, 100, 10_000] {
+        assert_eq!(told(1000, &first, step), [too_large(Some(7)), next()], "{step}");
+        assert_eq!(told(1000, &last, step), [too_large(None), too_large(Some(8)), next()], "{step}");
     }
 }
 

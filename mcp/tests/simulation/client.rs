@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use mcp::envelope::{self, Incoming, Kind, Message};
 use mcp::session::SessionKey;
-use mcp::session::streams::{Delivery, StreamId, Streams, Transport};
+use mcp::session::streams::{Carrier, Delivery, StreamId, Streams, Transport};
 
 use super::ledger::text;
 use super::rng::Rng;
@@ -56,11 +56,12 @@ pub(crate) struct Connection {
     pub(crate) broken: bool,
     /// The gateway has ended it.
     pub(crate) ended: bool,
+    pub(crate) carrier: Carrier,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: StreamId) -> Self {
-        Self { stream, queue: VecDeque::new(), broken: false, ended: false }
+    pub(crate) fn new(stream: StreamId, carrier: Carrier) -> Self {
+        Self { stream, queue: VecDeque::new(), broken: false, ended: false, carrier }
     }
 
     pub(crate) fn is_readable(&self) -> bool {
@@ -75,7 +76,7 @@ impl Client {
         let mut connections = Vec::new();
         if transport == Transport::Sse {
             streams.set_live(StreamId::COMMON, true);
-            connections.push(Connection::new(StreamId::COMMON));
+            connections.push(Connection::new(StreamId::COMMON, Carrier::Events));
         }
         Self {
             name,
@@ -196,6 +197,15 @@ impl Client {
         let left = self.awaited.remove(&key);
         self.awaited.extend(left.filter(|left| *left > 1).map(|left| (key, left - 1)));
         left.is_some()
+    }
+
+    /// A response begins: nothing came in time for it to be plain JSON.
+    pub(crate) fn begin(&mut self, at: usize) {
+        let Connection { stream, broken, carrier, .. } = &mut self.connections[at];
+        *carrier = Carrier::Events;
+        if self.primed && !*broken {
+            self.positions.insert(*stream, 0);
+        }
     }
 
     /// Loses a connection.

@@ -76,6 +76,7 @@ impl World {
             sharing,
             request_timeout: Duration::from_secs(1),
             startup_timeout: Duration::from_secs(2),
+            connect_timeout: Duration::MAX,
             tools: ToolFilter::default(),
             server: "s".to_owned(),
         };
@@ -119,7 +120,8 @@ impl World {
         match self.rng.below(400) {
             0..120 => self.speak(client),
             120..260 => self.arrive(client, true),
-            260..360 => self.read(client),
+            260..350 => self.read(client),
+            350..360 => self.begin(client),
             360..370 => self.lose(client),
             370..376 => self.notice(client),
             376..388 => self.listen(client),

@@ -95,18 +95,3 @@ async fn a_programmatic_force_is_no_clean_stop() {
     let run = shutdown.run_on(GRACE, work, signals(&[])).await;
     assert!(matches!(run, Err(ShutdownError::Forced)));
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_clean_stop_waits_for_what_is_held() {
-    let shutdown = Shutdown::new();
-    let (hold, drain) = (shutdown.drain().hold(), shutdown.drain());
-    let begun = Instant::now();
-    let other = async {
-        drain.started().await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        drop(hold);
-    };
-    let (run, ()) = tokio::join!(shutdown.run_on(GRACE, ready(()), signals(&[])), other);
-    assert!(run.is_ok());
-    assert_eq!(begun.elapsed(), Duration::from_secs(2));
-}

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use mcp::envelope::{self, Incoming};
+use mcp::envelope::{self, Ends, Incoming};
 use serde_json::value::RawValue;
 
 use crate::link::Event;
@@ -19,17 +19,25 @@ pub struct Lines {
     buffer: BytesMut,
     /// No line ends before this position.
     searched: usize,
-    /// The rest of a line that is too long is thrown away.
-    skipping: bool,
+    /// A line that is too long, the rest of which is thrown away.
+    skipped: Option<Skipped>,
     last_read_was_full: bool,
     events: VecDeque<Event>,
+}
+
+/// A line that is given up.
+#[derive(Debug)]
+struct Skipped {
+    ends: Ends,
+    /// Whether what it answers was known from its beginning, and has been told.
+    told: bool,
 }
 
 impl Lines {
     /// Accepts lines up to `max_line` bytes.
     pub fn new(max_line: usize) -> Self {
         let (buffer, events) = (BytesMut::new(), VecDeque::new());
-        Self { max_line, buffer, searched: 0, skipping: false, last_read_was_full: false, events }
+        Self { max_line, buffer, searched: 0, skipped: None, last_read_was_full: false, events }
     }
 
     /// Lets `read` append to the buffer, with room for about `room` bytes.
@@ -54,7 +62,7 @@ impl Lines {
     pub fn end(&mut self) {
         let line = self.buffer.split().freeze();
         self.searched = 0;
-        if !std::mem::take(&mut self.skipping) {
+        if self.skipped.take().is_none() {
             let before = self.events.len();
             self.line(&line);
             let unreadable = |event: &&mut Event| matches!(event, Event::Unreadable { .. });
@@ -72,12 +80,17 @@ impl Lines {
             let mut line = self.buffer.split_to(self.searched + at + 1);
             line.truncate(line.len() - 1);
             self.searched = 0;
-            if !std::mem::take(&mut self.skipping) {
-                self.line(&line.freeze());
+            match self.skipped.take() {
+                None if line.len() > self.max_line => {
+                    let skipped = self.give_up(&line);
+                    self.end_skipped(skipped, b"");
+                }
+                None => self.line(&line.freeze()),
+                Some(skipped) => self.end_skipped(skipped, &line),
             }
         }
         self.searched = self.buffer.len();
-        if self.searched > self.max_line {
+        if self.searched > self.max_line || (self.skipped.is_some() && self.searched > 0) {
             self.skip();
         }
         if self.buffer.is_empty() && self.buffer.capacity() > (1 << 20) {
@@ -86,17 +99,36 @@ impl Lines {
         }
     }
 
-    /// Gives up the line that has begun.
+    /// Gives up the line that has begun: of what has come of it, only the ends are kept.
     fn skip(&mut self) {
-        if !std::mem::replace(&mut self.skipping, true) {
-            let reason = format!("the server's answer is longer than the limit of {} bytes", self.max_line);
-            self.events.push_back(match answered(&self.buffer) {
-                Some(id) => Event::Unreadable { id, reason },
-                None => Event::Junk,
-            });
-        }
-        self.buffer = BytesMut::new();
+        let begun = std::mem::take(&mut self.buffer);
         self.searched = 0;
+        match &mut self.skipped {
+            Some(skipped) => skipped.ends.push(&begun),
+            None => self.skipped = Some(self.give_up(&begun)),
+        }
+    }
+
+    fn give_up(&mut self, begun: &[u8]) -> Skipped {
+        let ends = Ends::of(begun);
+        let id = ends.answers_at_head();
+        let told = id.map(|id| self.too_long(id));
+        self.events.extend(told);
+        Skipped { ends, told: id.is_some() }
+    }
+
+    /// A line that was given up ends with `rest`.
+    fn end_skipped(&mut self, Skipped { mut ends, told }: Skipped, rest: &[u8]) {
+        if !told {
+            ends.push(rest);
+            let event = ends.answers_at_tail().map_or(Event::Junk, |id| self.too_long(id));
+            self.events.push_back(event);
+        }
+    }
+
+    fn too_long(&self, id: u64) -> Event {
+        let reason = format!("the server's answer is longer than the limit of {} bytes", self.max_line);
+        Event::Unreadable { id, reason }
     }
 
     fn line(&mut self, line: &Bytes) {
@@ -107,7 +139,9 @@ impl Lines {
             // A server may write much that is no message: it is not worth a closer look.
             Some(_) => return self.events.push_back(Event::Junk),
         }
-        let id = answered(&line).filter(|_| line.trim_ascii_end().ends_with(b"}"));
+        let ends = Ends::of(&line);
+        let id = ends.answers_at_head().or_else(|| ends.answers_at_tail());
+        let id = id.filter(|_| line.trim_ascii_end().ends_with(b"}"));
         match envelope::parse(line.clone(), self.max_line) {
             Ok(incoming) => self.messages(incoming),
             Err(_) if self.several(&line) => {}
@@ -137,20 +171,6 @@ impl Lines {
     }
 }
 
-/// The id that an answer, of which only the beginning may be there, carries: one of ours, a number, early in the line.
-/// A log line that quotes an answer is none: the answer itself is still to come.
-fn answered(line: &[u8]) -> Option<u64> {
-    let head = &line[..line.len().min(256)];
-    let holds = |part: &[u8]| memchr::memmem::find(head, part).is_some();
-    if !head.trim_ascii_start().starts_with(b"{") || !holds(b"\"jsonrpc\"") || holds(b"\"method\"") {
-        return None;
-    }
-    let at = memchr::memmem::find(head, b"\"id\"")? + 4;
-    let rest = head[at..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()
-}
-
 /// The messages of a whole output, for tests.
 #[cfg(test)]
 fn read_all(output: &[u8], step: usize, max_line: usize) -> Vec<Event> {
@@ -171,13 +191,16 @@ fn read_all(output: &[u8], step: usize, max_line: usize) -> Vec<Event> {
 mod tests {
     use super::*;
 
-    fn shapes(output: &str, step: usize, max_line: usize) -> Vec<String> {
-        let shape = |event| match event {
+    fn shape(event: Event) -> String {
+        match event {
             Event::Message(message) => String::from_utf8(message.raw().to_vec()).unwrap(),
             Event::Junk => "junk".to_owned(),
             Event::Unreadable { id, .. } => format!("unreadable {id}"),
             Event::Lost(_) => "lost".to_owned(),
-        };
+        }
+    }
+
+    fn shapes(output: &str, step: usize, max_line: usize) -> Vec<String> {
         read_all(output.as_bytes(), step, max_line).into_iter().map(shape).collect()
     }
 
@@ -198,6 +221,60 @@ mod tests {
         let next = r#"{"jsonrpc":"2.0","method":"x"}"#;
         let output = format!("{long}\n{deep}\n{next}\n");
         assert_eq!(shapes(&output, 100, 300), ["unreadable 42", "unreadable 43", next]);
+    }
+
+    #[test]
+    fn its_id_may_stand_last() {
+        let long = format!(r#"{{"result":"{}","jsonrpc":"2.0","id":42}}"#, "x".repeat(5000));
+        let deep = format!(r#"{{"result":{}{},"jsonrpc":"2.0","id":43}}"#, "[".repeat(65), "]".repeat(65));
+        let junk = format!(r#"{{"result":"{}"}}"#, "x".repeat(5000));
+        let next = r#"{"jsonrpc":"2.0","method":"x"}"#;
+        let output = format!("{long}\n{deep}\n{junk}\n{next}\n{long}");
+        for step in [1, 100, 10_000] {
+            assert_eq!(shapes(&output, step, 300), ["unreadable 42", "unreadable 43", "junk", next], "{step}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn how_the_output_is_cut_makes_no_difference_and_little_is_held(
+            lines in proptest::collection::vec((0..7usize, 0..600usize), 0..12),
+            cuts in proptest::collection::vec(1..400usize, 1..20),
+            ends in proptest::bool::ANY,
+        ) {
+            // More than is looked at of a line's ends.
+            let max_line = 300;
+            let line = |(kind, size): &(usize, usize)| {
+                let long = "x".repeat(*size);
+                match kind {
+                    0 => format!(r#"{{"jsonrpc":"2.0","id":{size},"result":"{long}"}}"#),
+                    1 => format!(r#"{{"result":"{long}","jsonrpc":"2.0","id":{size}}}"#),
+                    2 => format!(r#"{{"jsonrpc":"2.0","method":"{long}"}}"#),
+                    3 => format!("{long}\r"),
+                    4 => format!(r#"[{{"jsonrpc":"2.0","method":"{long}"}}]"#),
+                    5 => format!(r#"{{"jsonrpc":"2.0","method":"a"}}{{"jsonrpc":"2.0","method":"{long}"}}"#),
+                    _ => String::new(),
+                }
+            };
+            let mut output = lines.iter().map(line).collect::<Vec<_>>().join("\n");
+            output.extend(ends.then_some('\n'));
+            let mut read = Lines::new(max_line);
+            let (mut rest, mut found, mut cut) = (output.as_bytes(), Vec::new(), cuts.iter().cycle());
+            while !rest.is_empty() {
+                let (chunk, after) = rest.split_at(rest.len().min(*cut.next().unwrap()));
+                rest = after;
+                read.read(64, |buffer| {
+                    buffer.extend_from_slice(chunk);
+                    Ok(chunk.len())
+                }).unwrap();
+                proptest::prop_assert!(read.buffer.len() <= max_line);
+                found.extend(std::iter::from_fn(|| read.pop()));
+            }
+            read.end();
+            found.extend(std::iter::from_fn(|| read.pop()));
+            let shapes = |events: Vec<Event>| events.into_iter().map(shape).collect::<Vec<_>>();
+            proptest::prop_assert_eq!(shapes(found), shapes(read_all(output.as_bytes(), usize::MAX, max_line)));
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub async fn tend_orphans() -> io::Result<Infallible> {
 }
 
 /// Sweeps until nothing more comes of it. For a program that does not [`tend_orphans`].
-pub fn sweep_orphans(_: Option<&str>) {
+pub fn sweep_orphans() {
     for _ in 0..LOOKS {
         if !sweep() {
             return;

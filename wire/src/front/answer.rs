@@ -63,7 +63,7 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(error.raw().clone()));
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             // The rest of the body is not read, so that nothing can follow it (RFC 9112, 9.6).
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -21,6 +21,10 @@ use crate::session::{Frame, StreamRx};
 /// How often an idle stream says that it is there. Proxies cut streams that are silent for 30 s and more.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(14);
 
+/// Tells a client to connect again soon, when the program ends its stream because it stops: whoever starts in its place
+/// should find it. No event: there is no data.
+const RECONNECT: &[u8] = b"retry: 500\n\n";
+
 /// A session's stream as a response body.
 #[derive(Debug)]
 pub struct EventBody {
@@ -32,12 +36,13 @@ pub struct EventBody {
     ids: bool,
     /// The session that the last event opens, unless it refuses to.
     opening: Option<Opening>,
+    ended: bool,
 }
 
 impl EventBody {
     /// The events of `frames`.
     pub fn new(frames: StreamRx, ids: bool) -> Self {
-        Self { frames, ready: Vec::new(), keep_alive: Box::pin(sleep(KEEP_ALIVE)), ids, opening: None }
+        Self { frames, ready: Vec::new(), keep_alive: Box::pin(sleep(KEEP_ALIVE)), ids, opening: None, ended: false }
     }
 
     /// Ends with the answer to `initialize`.
@@ -109,9 +114,17 @@ impl Stream for EventBody {
                 self.keep_alive.as_mut().reset(Instant::now() + KEEP_ALIVE);
                 return Poll::Ready(Some(Ok(chunk)));
             }
+            if self.ended {
+                return Poll::Ready(None);
+            }
             match self.frames.poll_next(cx) {
                 Poll::Ready(Some(frame)) => self.take(frame),
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    self.ended = true;
+                    if self.frames.is_sent_away() {
+                        self.ready.push(Bytes::from_static(RECONNECT));
+                    }
+                }
                 Poll::Pending => {
                     ready!(self.keep_alive.as_mut().poll(cx));
                     self.ready.push(Bytes::from_static(COMMENT_KEEPALIVE));
@@ -154,5 +167,18 @@ mod tests {
         assert_eq!(spoken.elapsed().as_secs(), KEEP_ALIVE.as_secs());
         drop(tx);
         assert!(body.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn only_a_client_that_is_sent_away_is_told_to_connect_again() {
+        for sent_away in [true, false] {
+            let (tx, rx) = stream(&std::sync::Arc::default(), SessionKey(1));
+            if sent_away {
+                tx.send_away();
+            }
+            drop(tx);
+            let chunks: Vec<_> = EventBody::new(rx, true).map(Result::unwrap).collect().await;
+            assert_eq!(chunks.concat(), if sent_away { RECONNECT } else { b"" });
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! What both front ends ask of a request.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use mcp::envelope::{self, Incoming, Message};
 use mcp::version::Version;
@@ -27,6 +29,18 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
     headers.get(name)?.to_str().ok()
 }
 
+/// How long a body is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// Without a byte of it.
+    silence: Duration,
+    /// From its beginning to its end.
+    whole: Duration,
+}
+
+/// A connection is not held for whoever has no more to say. The whole is what the largest message takes on a slow line.
+const PATIENCE: Patience = Patience { silence: Duration::from_secs(30), whole: Duration::from_secs(600) };
+
 /// Reads the messages of a POST.
 pub(super) async fn messages(headers: &HeaderMap, body: Body, max: usize) -> Result<Incoming, Problem> {
     let media_type = text(headers, &CONTENT_TYPE).and_then(|value| value.split(';').next()).map(str::trim);
@@ -38,8 +52,29 @@ pub(super) async fn messages(headers: &HeaderMap, body: Body, max: usize) -> Res
         let text = "the body must not be compressed: leave out `Content-Encoding`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
-    let body = Limited::new(body, max).collect().await.map_err(|error| unread(&*error, max))?;
-    Ok(envelope::parse(body.to_bytes(), max)?)
+    Ok(envelope::parse(read(body, max, PATIENCE).await?, max)?)
+}
+
+/// Reads a body to its end, as long as it comes on.
+async fn read(body: Body, max: usize, patience: Patience) -> Result<Bytes, Problem> {
+    let mut body = Limited::new(body, max);
+    let mut chunks = Vec::new();
+    let all = async {
+        while let Some(frame) = tokio::time::timeout(patience.silence, body.frame()).await.map_err(|_| slow())? {
+            let frame = frame.map_err(|error| unread(&*error, max))?;
+            chunks.extend(frame.into_data().ok());
+        }
+        Ok::<_, Problem>(())
+    };
+    tokio::time::timeout(patience.whole, all).await.map_err(|_| slow())??;
+    Ok(match chunks.len() {
+        1 => chunks.swap_remove(0),
+        _ => chunks.concat().into(),
+    })
+}
+
+fn slow() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time; send it again")
 }
 
 fn unread(error: &(dyn std::error::Error + 'static), max: usize) -> Problem {
@@ -92,7 +127,25 @@ impl Accepts {
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse as _;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_on_is_given_up_and_a_slow_one_is_not() {
+        let patience = Patience { silence: Duration::from_secs(3), whole: Duration::from_secs(10) };
+        for (chunks, pause, read_as) in [(4, 2, Ok("xxxx")), (2, 4, Err(408)), (40, 1, Err(408)), (9, 0, Err(413))] {
+            let chunk = move |left: usize| async move {
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+                let chunk = Ok::<_, Infallible>(Bytes::from_static(b"x"));
+                (left > 0).then(|| (chunk, left - 1))
+            };
+            let max = if pause == 0 { 8 } else { 100 };
+            let body = read(Body::from_stream(futures::stream::unfold(chunks, chunk)), max, patience).await;
+            let status = body.map_err(|problem| problem.into_response().status().as_u16());
+            assert_eq!(status, read_as.map(|text: &str| Bytes::from_static(text.as_bytes())));
+        }
+    }
 
     #[test]
     fn accept_is_read_as_ranges_and_its_absence_as_anything() {

@@ -11,12 +11,12 @@ use http_body_util::StreamBody;
 use mcp::envelope::{self, Incoming, Kind, Message};
 use mcp::header::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use mcp::json::Rope;
-use mcp::session::streams::Transport;
+use mcp::session::streams::{Carrier, Transport};
 use mcp::version::{Era, Version};
 
 use super::request::{self, Accepts};
 use super::{Door, EventBody, Front, Problem};
-use crate::session::{Caller, Frame, RefusedRequest, SessionHandle, StreamRx};
+use crate::session::{Caller, Frame, RefusedRequest, SessionHandle, StreamRx, StreamTx};
 
 /// An answer that comes within this time, with nothing before it, is sent as plain JSON; after it the response
 /// becomes an event stream, so that what is between does not take it for dead.
@@ -67,7 +67,7 @@ async fn initialize<D: Door>(
     let handle = Opening(Some(front.door.open(caller, Transport::Streamable).await?));
     let Some(session) = handle.0.clone() else { return Err(Problem::no_session()) };
     let id = HeaderValue::from_str(&front.door.present(&session, false)).map_err(|_| Problem::no_session())?;
-    let (stream, mut frames) = session.stream();
+    let (stream, mut frames) = begin(&session, accepts);
     session.post(vec![message], Some(stream)).await.map_err(|_| Problem::no_session())?;
     let mut response = match first_frame(&mut frames, accepts).await {
         First::Problem(problem) => return Err(problem),
@@ -119,10 +119,21 @@ async fn exchange(handle: &SessionHandle, messages: Vec<Message>, accepts: Accep
         handle.post(messages, None).await.map_err(|_| Problem::no_session())?;
         return Ok(StatusCode::ACCEPTED.into_response());
     }
-    let (stream, mut frames) = handle.stream();
+    let (stream, mut frames) = begin(handle, accepts);
     handle.post(messages, Some(stream)).await.map_err(|_| Problem::no_session())?;
     let first = first_frame(&mut frames, accepts).await;
     respond(first, frames, accepts, handle.version())
+}
+
+/// A stream for what answers a POST.
+fn begin(handle: &SessionHandle, accepts: Accepts) -> (StreamTx, StreamRx) {
+    let (stream, frames) = handle.stream();
+    frames.decide(match accepts {
+        Accepts { json: false, .. } => Carrier::Events,
+        Accepts { events: false, .. } => Carrier::Plain,
+        Accepts { .. } => Carrier::Undecided,
+    });
+    (stream, frames)
 }
 
 /// How a response begins.
@@ -138,13 +149,13 @@ enum First {
 
 async fn first_frame(frames: &mut StreamRx, accepts: Accepts) -> First {
     loop {
-        let next = if accepts.events {
-            match tokio::time::timeout(PLAIN_ANSWER, frames.next()).await {
-                Ok(next) => next,
-                Err(_) => return First::Stream(None),
+        let next = match tokio::time::timeout(PLAIN_ANSWER, frames.next()).await {
+            Ok(next) => next,
+            Err(_) if accepts.events && frames.decide(Carrier::Events) == Carrier::Events => {
+                return First::Stream(None);
             }
-        } else {
-            frames.next().await
+            // A client that reads JSON only waits; or the answer has just been sent, and is to be plain.
+            Err(_) => frames.next().await,
         };
         match next {
             None => return First::Problem(Problem::no_session()),
@@ -244,12 +255,13 @@ async fn listen<D: Door>(
     let after = request::text(headers, &LAST_EVENT).map(str::parse).transpose();
     let after = after.map_err(|_| refused_request(RefusedRequest::UnknownEvent))?;
     let mut frames = handle.listen(after).await.map_err(|_| Problem::no_session())?;
-    // The session has taken, or refused, the stream once it says which one it is.
-    match tokio::time::timeout(PLAIN_ANSWER, frames.next()).await {
-        Ok(Some(Frame::Refused(refused))) => Err(refused_request(*refused)),
-        Ok(Some(frame)) => Ok(events(frames, primed_version(&handle, after.is_some())).then(frame).into_response()),
-        Ok(None) if after.is_none() => Err(Problem::no_session()),
-        Ok(None) | Err(_) => Ok(events(frames, primed_version(&handle, after.is_some())).into_response()),
+    match frames.accepted().await {
+        Some(None) => Err(Problem::no_session()),
+        Some(Some(Frame::Refused(refused))) => Err(refused_request(*refused)),
+        first => {
+            let body = events(frames, primed_version(&handle, after.is_some()));
+            Ok(first.flatten().into_iter().fold(body, EventBody::then).into_response())
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use mcp::sse::{Decoder, Event, TooLarge};
 /// How long to wait before a broken stream is taken up again, when the server does not say; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// No server is asked more often than this, whatever it says.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// How long the rest of an answer is waited for, whose end lets its connection carry the next request.
 const LINGER: Duration = Duration::from_millis(250);
 
@@ -84,10 +86,10 @@ impl Position {
         self.retry = stream.decoder.reconnection_time().or(self.retry);
     }
 
-    /// How long to wait before attempt number `attempt`, counted from 0, to go on.
+    /// How long to wait before attempt number `attempt`, counted from 0 since something came, to go on.
     pub(super) fn pause(&self, attempt: u32) -> Duration {
-        let pause = || FIRST_PAUSE * 2u32.saturating_pow(attempt.min(16));
-        self.retry.unwrap_or_else(pause).min(LONGEST_PAUSE)
+        let first = self.retry.map_or(FIRST_PAUSE, |retry| retry.max(SHORTEST_PAUSE));
+        first.saturating_mul(2u32.saturating_pow(attempt.min(16))).min(LONGEST_PAUSE)
     }
 }
 
@@ -137,8 +139,18 @@ mod tests {
         let mut position = Position::default();
         let seconds: Vec<_> = (0..7).map(|attempt| position.pause(attempt).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30]);
-        position.retry = Some(Duration::from_millis(50));
-        assert_eq!(position.pause(9), Duration::from_millis(50));
+        position.retry = Some(Duration::from_millis(500));
+        let millis: Vec<_> = (0..8).map(|attempt| position.pause(attempt).as_millis()).collect();
+        assert_eq!(millis, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn a_server_that_wants_to_be_asked_at_once_is_not_asked_without_end() {
+        let position = Position { retry: Some(Duration::ZERO), ..Position::default() };
+        let millis: Vec<_> = (0..4).map(|attempt| position.pause(attempt).as_millis()).collect();
+        assert_eq!(millis, [100, 200, 400, 800]);
+        let position = Position { retry: Some(Duration::MAX), ..Position::default() };
+        assert_eq!(position.pause(3), LONGEST_PAUSE);
     }
 
     #[test]

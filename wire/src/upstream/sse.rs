@@ -10,8 +10,9 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use http::StatusCode;
-use mcp::envelope::{Message, RequestId, code};
+use mcp::envelope::{Ends, Message, RequestId, code};
 use mcp::json::Rope;
+use mcp::sse::TooLarge;
 
 use super::events::{EventStream, drain, messages};
 use super::failure::Failure;
@@ -21,6 +22,8 @@ use crate::link::{Event, Link};
 
 /// How long the event that names the endpoint is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the server may take to open the stream at all. It may have to be started first.
+const OPENING: Duration = Duration::from_secs(30);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -47,7 +50,7 @@ struct Posted {
 impl SseLink {
     /// Opens the stream and waits for its first event.
     pub(super) async fn connect(site: Arc<Site>) -> Result<Self, Failure> {
-        let mut stream = site.open(site.listening()).await?;
+        let mut stream = open(&site, OPENING).await?;
         let first = tokio::time::timeout(PATIENCE, endpoint(&mut stream)).await;
         let missing = || site.failure(Some(StatusCode::OK), "its event stream names no endpoint; check `transport`");
         let reference = first.ok().flatten().ok_or_else(missing)?;
@@ -82,9 +85,14 @@ impl SseLink {
         });
     }
 
-    fn take(&mut self, data: Bytes) {
-        let Ok(messages) = messages(data, self.site.max_message, None) else {
-            return self.ready.push_back(Event::Junk);
+    fn take(&mut self, data: &Bytes) {
+        let messages = match messages(data.clone(), self.site.max_message, None) {
+            Ok(messages) => messages,
+            Err(refused) => {
+                let ends = Ends::of(data);
+                let answers = ends.answers_at_head().or_else(|| ends.answers_at_tail());
+                return self.unreadable(answers, format!("the server's answer cannot be read: {refused}"));
+            }
         };
         for message in messages {
             if message.is_response() && self.initialize.is_some() && message.id() == self.initialize {
@@ -95,9 +103,23 @@ impl SseLink {
         }
     }
 
+    /// What came cannot be handed on. Whoever waits for it, as far as that is known, is told.
+    fn unreadable(&mut self, answers: Option<u64>, reason: String) {
+        if answers.is_some() && answers == self.initialize.as_ref().and_then(RequestId::as_u64) {
+            self.initialize = None;
+            self.outbox.done(Kind::Initialize);
+        }
+        self.ready.push_back(answers.map_or(Event::Junk, |id| Event::Unreadable { id, reason }));
+    }
+
     fn lost(&self, what: &str) -> Event {
         Event::Lost(self.site.failure(None, what).into())
     }
+}
+
+async fn open(site: &Site, limit: Duration) -> Result<EventStream, Failure> {
+    let silent = |_| site.failure(None, format!("it does not open an event stream within {} s", limit.as_secs_f32()));
+    tokio::time::timeout(limit, site.open(site.listening())).await.map_err(silent).flatten()
 }
 
 /// What the event says that names the endpoint; `None` when the stream ends before.
@@ -137,8 +159,11 @@ impl Link for SseLink {
             self.launch();
             tokio::select! {
                 event = self.stream.next() => match event {
-                    Some(Ok(event)) => self.take(event.data),
-                    Some(Err(_)) => self.ready.push_back(Event::Junk),
+                    Some(Ok(event)) => self.take(&event.data),
+                    Some(Err(TooLarge { limit, answers })) => {
+                        let reason = format!("the server's answer is longer than the limit of {limit} bytes");
+                        self.unreadable(answers, reason);
+                    }
                     None => return self.lost("it ended the event stream, and the session with it"),
                 },
                 Some(posted) = self.running.next(), if !self.running.is_empty() => self.posted(posted),
@@ -149,5 +174,32 @@ impl Link for SseLink {
     async fn stop(self) {
         // The session is the stream.
         drop(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::{Remote, Settings};
+    use super::*;
+    use crate::client::AddressPolicy;
+    use crate::spec::RemoteTransport;
+
+    #[tokio::test]
+    async fn a_server_that_takes_the_connection_and_stays_silent_is_not_waited_for_without_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/sse", listener.local_addr().unwrap());
+        let settings = Settings {
+            name: "s",
+            url: &url,
+            transport: RemoteTransport::Sse,
+            headers: &BTreeMap::new(),
+            policy: AddressPolicy::Any,
+            max_message: 1000,
+        };
+        let site = Remote::new(&settings).unwrap().site;
+        let failure = open(&site, Duration::from_millis(50)).await.unwrap_err();
+        assert_eq!(failure.text, "server `s`: it does not open an event stream within 0.05 s");
     }
 }

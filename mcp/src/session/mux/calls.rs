@@ -62,13 +62,15 @@ impl Call {
 impl Mux {
     /// When [`Self::expire`] wants to be called.
     pub fn deadline(&self) -> Option<Clock> {
-        self.calls.deadline().into_iter().chain(self.questions.deadline()).min()
+        let queued = self.queue.front().map(|queued| queued.deadline);
+        queued.into_iter().chain(self.calls.deadline()).chain(self.questions.deadline()).min()
     }
 
-    /// Ends the calls and questions whose time is up.
+    /// Ends the calls and questions whose time is up, and the waiting for a server.
     pub fn expire(&mut self, now: Clock) {
+        self.expire_queued(now);
         while let Some((id, call)) = self.calls.due(now) {
-            let extended = (now + self.config.request_timeout).min(call.hard_deadline);
+            let extended = now.saturating_add(self.config.request_timeout).min(call.hard_deadline);
             if extended > now && self.waits_for_client(call) {
                 self.calls.postpone(id, extended);
             } else {
@@ -114,15 +116,15 @@ impl Mux {
     }
 
     pub(super) fn hard_limit(&self) -> Duration {
-        self.config.request_timeout * MAX_EXTENSIONS
+        self.config.request_timeout.saturating_mul(MAX_EXTENSIONS)
     }
 
     /// Enters a call under the next id. The caller sends it.
     pub(super) fn call(&mut self, mut call: Call, now: Clock) -> u64 {
         self.next_id += 1;
         let limit = self.limit(&call.method).0;
-        call.hard_deadline = now + limit.max(self.hard_limit());
-        self.calls.insert(self.next_id, now + limit, call);
+        call.hard_deadline = now.saturating_add(limit.max(self.hard_limit()));
+        self.calls.insert(self.next_id, now.saturating_add(limit), call);
         self.next_id
     }
 
@@ -135,7 +137,7 @@ impl Mux {
     /// The call is making progress: its time starts anew.
     pub(super) fn renew(&mut self, id: u64, now: Clock) {
         let Some(call) = self.calls.get(id) else { return };
-        let deadline = (now + self.config.request_timeout).min(call.hard_deadline);
+        let deadline = now.saturating_add(self.config.request_timeout).min(call.hard_deadline);
         self.calls.postpone(id, deadline);
     }
 

@@ -32,7 +32,7 @@ impl Mux {
             Kind::Request if message.method() == "ping" => self.answer(session, &message, "{}"),
             Kind::Notification if message.method() == "notifications/cancelled" => self.cancel(session, &message),
             Kind::Request | Kind::Notification if self.link == Link::Up => self.forward(session, message, now),
-            Kind::Request | Kind::Notification => self.wait(session, message),
+            Kind::Request | Kind::Notification => self.wait(session, message, now),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The connection coming and going, and what waits for it.
 
-use super::calls::Asker;
+use super::calls::{Asker, REQUEST_TIMEOUT};
 use super::{Callers, Loss, Mux, Sharing};
 use crate::envelope::{Kind, Message, RequestId, code};
 use crate::session::{Clock, SessionKey};
@@ -23,6 +23,8 @@ pub(super) enum Link {
 pub(super) struct Queued {
     pub(super) session: SessionKey,
     pub(super) message: Message,
+    /// When its sender is told that no server has come.
+    pub(super) deadline: Clock,
 }
 
 impl Queued {
@@ -75,7 +77,7 @@ impl Mux {
 
     fn refuse_queued(&mut self, loss: &Loss) {
         self.queued_bytes = 0;
-        for Queued { session, message } in std::mem::take(&mut self.queue) {
+        for Queued { session, message, .. } in std::mem::take(&mut self.queue) {
             self.refuse(session, &message, code::INTERNAL_ERROR, &loss.message, loss.data.as_deref());
         }
     }
@@ -84,23 +86,35 @@ impl Mux {
     pub(super) fn open(&mut self, now: Clock) {
         self.link = Link::Up;
         self.queued_bytes = 0;
-        for Queued { session, message } in std::mem::take(&mut self.queue) {
+        for Queued { session, message, .. } in std::mem::take(&mut self.queue) {
             self.forward(session, message, now);
         }
     }
 
     /// Keeps a message until the server can be written to.
-    pub(super) fn wait(&mut self, session: SessionKey, message: Message) {
+    pub(super) fn wait(&mut self, session: SessionKey, message: Message, now: Clock) {
         if message.kind() == Kind::Notification && self.config.sharing == Sharing::Common {
             return self.dropped += 1;
         }
-        let queued = Queued { session, message };
+        let deadline = now.saturating_add(self.config.connect_timeout);
+        let queued = Queued { session, message, deadline };
         if self.queued_bytes + queued.cost() > MAX_QUEUED {
             let text = format!("server `{}` is not up, and too much waits for it already", self.config.server);
             return self.refuse(session, &queued.message, code::INTERNAL_ERROR, &text, None);
         }
         self.queued_bytes += queued.cost();
         self.queue.push_back(queued);
+    }
+
+    /// Answers what has waited for a server long enough. All wait equally long, so that the oldest is due first.
+    pub(super) fn expire_queued(&mut self, now: Clock) {
+        while self.queue.front().is_some_and(|queued| queued.deadline <= now) {
+            let Some(queued) = self.queue.pop_front() else { return };
+            self.queued_bytes -= queued.cost();
+            let (server, limit) = (&self.config.server, self.config.connect_timeout.as_secs_f32());
+            let text = format!("server `{server}` has not come up within {limit} s; see its log");
+            self.refuse(queued.session, &queued.message, REQUEST_TIMEOUT, &text, None);
+        }
     }
 
     /// Takes back a request that still waits; whether there was one.

@@ -2,8 +2,8 @@
 
 use super::calls::{Asker, Call, Question};
 use super::{Callers, Loss, MAX_QUESTIONS, MAX_TASKS, Mux, Out, Relation, Sharing};
-use crate::envelope::{Kind, Message, code};
-use crate::json::{self, Edit};
+use crate::envelope::{self, Incoming, Kind, Message, code};
+use crate::json::{self, Edit, Rope};
 use crate::session::filter::keep;
 use crate::session::{Clock, SessionKey};
 
@@ -120,8 +120,20 @@ impl Mux {
         let own = self.next_id;
         let relation = self.only_call_of(session).map_or(Relation::None, Relation::During);
         let question = Question { session, id, relation: relation.clone() };
-        self.questions.insert(own, now + self.hard_limit(), question);
+        self.questions.insert(own, now.saturating_add(self.hard_limit()), question);
         self.deliver(session, relation, message.with_id(&own.into(), None));
+    }
+
+    /// The session has nobody to read `message`, which was to be delivered to it. Whether that was a question: it is
+    /// answered then, for nobody else will.
+    pub fn refuse_unheard(&mut self, message: &Rope) -> bool {
+        let parsed = envelope::parse(message.clone().into_bytes(), usize::MAX);
+        let Ok(Incoming::Single(message)) = parsed else { return false };
+        let asked = message.id().filter(|_| message.kind() == Kind::Request).and_then(|id| id.as_u64());
+        let Some(question) = asked.and_then(|id| self.questions.remove(id)) else { return false };
+        let text = "the client cannot be asked: it takes no event stream";
+        self.tell_server(Message::error(Some(&question.id), code::INTERNAL_ERROR, text, None));
+        true
     }
 
     /// The session that what the server sends unasked belongs to. With a shared server that can be told only as long

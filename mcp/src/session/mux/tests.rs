@@ -31,8 +31,9 @@ fn text(rope: Rope) -> String {
 impl Bench {
     fn new(sharing: Sharing) -> Self {
         let tools = ToolFilter::new(Vec::new(), vec!["secret".to_owned()]);
-        let (request_timeout, startup_timeout) = (60 * SECOND, 60 * SECOND);
-        let config = Config { sharing, request_timeout, startup_timeout, tools, server: "s".to_owned() };
+        let (request_timeout, startup_timeout, connect_timeout) = (60 * SECOND, 60 * SECOND, 90 * SECOND);
+        let server = "s".to_owned();
+        let config = Config { sharing, request_timeout, startup_timeout, connect_timeout, tools, server };
         Self { mux: Mux::new(config), now: Clock::ZERO }
     }
 

@@ -11,7 +11,8 @@ use crate::json;
 use crate::session::{Clock, SessionKey};
 
 /// The levels of `logging/setLevel`, the most talkative first.
-const LOG_LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+pub(super) const LOG_LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 /// What a session may be subscribed to: the URIs together, in bytes.
 const MAX_SUBSCRIBED: usize = 256 << 10;
 

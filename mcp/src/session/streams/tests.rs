@@ -48,6 +48,21 @@ fn what_belongs_to_no_request_goes_on_the_common_stream_or_on_one_that_is_connec
 }
 
 #[test]
+fn a_client_that_reads_answers_only_gets_the_rest_on_the_common_stream_or_not_at_all() {
+    let mut streams = Streams::new(Transport::Streamable);
+    let (during, none) = (Relation::During(id(1)), Relation::None);
+    assert!(streams.is_heard(&none), "its stream may be opened later");
+    let post = streams.posted(&[id(1)]).unwrap();
+    streams.set_live(post, true);
+    streams.set_plain(post);
+    assert!(!streams.is_heard(&during) && !streams.is_heard(&none) && streams.is_heard(&Relation::Answer(id(1))));
+    streams.listen(None).unwrap();
+    assert!(streams.is_heard(&during) && streams.is_heard(&none));
+    assert_eq!(streams.route(during, text("p")).unwrap().event.stream, StreamId::COMMON);
+    assert_eq!(streams.route(Relation::Answer(id(1)), text("1")).unwrap().event.stream, post);
+}
+
+#[test]
 fn everything_of_an_sse_session_goes_on_its_stream() {
     let mut streams = Streams::new(Transport::Sse);
     assert_eq!(streams.posted(&[id(1)]), Ok(StreamId::COMMON));
@@ -89,6 +104,22 @@ fn what_came_before_the_common_stream_was_opened_is_delivered_once() {
 }
 
 #[test]
+fn an_answer_is_plain_only_where_it_comes_first_and_alone_and_nothing_was_decided_before() {
+    let mut streams = Streams::new(Transport::Streamable);
+    streams.posted(&[id(1)]).unwrap();
+    streams.posted(&[id(2)]).unwrap();
+    let lone = streams.route(Relation::Answer(id(1)), text("1")).unwrap();
+    let progress = streams.route(Relation::During(id(2)), text("p")).unwrap();
+    let answer = streams.route(Relation::Answer(id(2)), text("2")).unwrap();
+    assert_eq!(Carrier::Undecided.with(&lone), Carrier::Plain);
+    assert_eq!(Carrier::Events.with(&lone), Carrier::Events);
+    assert_eq!(Carrier::Undecided.with(&progress), Carrier::Events);
+    assert_eq!(Carrier::Undecided.with(&answer), Carrier::Events);
+    assert_eq!(Carrier::Plain.with(&answer), Carrier::Plain);
+    assert!(Carrier::Events.is_resumable() && !Carrier::Plain.is_resumable());
+}
+
+#[test]
 fn what_is_kept_has_a_bound() {
     let mut streams = Streams::new(Transport::Streamable);
     for _ in 0..2000 {
@@ -118,4 +149,33 @@ fn a_post_without_requests_opens_no_stream() {
     let mut streams = Streams::new(Transport::Streamable);
     assert_eq!(streams.posted(&[]), Ok(StreamId::COMMON));
     assert_eq!(streams.open.len(), 1);
+}
+
+#[test]
+fn a_stream_that_goes_on_is_not_resumed_after_an_event_whose_successors_are_not_all_kept() {
+    let mut streams = Streams::new(Transport::Streamable);
+    streams.listen(None).unwrap();
+    for _ in 0..KEPT_EVENTS + 10 {
+        let delivery = streams.route(Relation::None, text("n")).unwrap();
+        streams.keep(delivery, true);
+    }
+    let mut after = |number| streams.listen(Some(EventId { stream: StreamId::COMMON, number }));
+    assert_eq!(after(9).unwrap_err(), UnknownEvent);
+    assert_eq!(after(10).unwrap().missed.len(), KEPT_EVENTS);
+    assert_eq!(after(KEPT_EVENTS as u64 + 11).unwrap_err(), UnknownEvent);
+    assert!(after(KEPT_EVENTS as u64 + 10).unwrap().missed.is_empty());
+}
+
+#[test]
+fn what_was_sent_makes_room_for_what_was_not() {
+    let mut streams = Streams::new(Transport::Streamable);
+    let early = streams.route(Relation::None, text("never sent")).unwrap();
+    streams.keep(early, false);
+    streams.posted(&[id(1)]).unwrap();
+    for _ in 0..KEPT_EVENTS * 2 {
+        let delivery = streams.route(Relation::During(id(1)), text("p")).unwrap();
+        streams.keep(delivery, true);
+    }
+    let missed = streams.listen(None).unwrap().missed;
+    assert_eq!(missed.into_iter().map(|d| d.message.into_bytes()).collect::<Vec<_>>(), ["never sent"]);
 }

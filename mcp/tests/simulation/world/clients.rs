@@ -1,7 +1,7 @@
 //! What clients do, and what becomes of their connections.
 
 use mcp::envelope::{Kind, Message};
-use mcp::session::streams::{EventId, StreamId};
+use mcp::session::streams::{Carrier, EventId, StreamId};
 
 use super::super::client::{Client, Connection, parse};
 use super::super::ledger::text;
@@ -71,14 +71,21 @@ impl World {
         }
         if !client.is_sse() {
             client.streams.set_live(stream, true);
-            client.connections.push(Connection::new(stream));
+            client.connections.push(Connection::new(stream, Carrier::Undecided));
             if self.rng.percent(5) {
                 client.lose(client.connections.len() - 1);
-            } else if client.primed {
-                client.positions.insert(stream, 0);
             }
         }
         true
+    }
+
+    /// A response that brought nothing for a while begins as a stream.
+    pub(super) fn begin(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        let undecided = |connection: &Connection| connection.carrier == Carrier::Undecided;
+        if let Some(connection) = self.rng.find(&client.connections, undecided) {
+            client.begin(connection);
+        }
     }
 
     pub(super) fn give(&mut self, at: usize, message: Message) {
@@ -139,7 +146,7 @@ impl World {
         }
         let resumed = client.streams.listen(after).expect("everything is kept");
         client.connections.retain(|connection| connection.stream != resumed.stream);
-        let mut connection = Connection::new(resumed.stream);
+        let mut connection = Connection::new(resumed.stream, Carrier::Events);
         (connection.queue, connection.ended) = (resumed.missed.into(), resumed.finished);
         client.connections.push(connection);
     }

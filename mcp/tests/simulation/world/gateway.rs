@@ -75,8 +75,12 @@ impl World {
         };
         let broken = client.connections[connection].broken;
         let taken = !broken || client.is_sse() || self.rng.percent(50);
+        let carrier = client.connections[connection].carrier.with(&delivery);
+        client.connections[connection].carrier = carrier;
         client.connections[connection].queue.push_back(delivery.clone());
-        client.streams.keep(delivery, taken);
+        if carrier.is_resumable() {
+            client.streams.keep(delivery, taken);
+        }
         if last || !taken {
             client.streams.set_live(stream, false);
             client.connections[connection].ended = true;

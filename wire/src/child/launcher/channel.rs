@@ -133,3 +133,62 @@ fn read(stream: &UnixStream, bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Re
     }
     Ok(received.bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// What is received of `bytes`, written in pieces of these sizes, and why it ended.
+    fn receive(bytes: &[u8], sizes: &[usize]) -> (Vec<serde_json::Value>, io::Result<()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let (near, mut far) = UnixStream::pair().unwrap();
+            let write = async move {
+                let (mut rest, mut sizes) = (bytes, sizes.iter().cycle());
+                while let Some(size) = sizes.next().filter(|_| !rest.is_empty()) {
+                    let (piece, more) = rest.split_at(rest.len().min(*size));
+                    // What is not understood is not read on.
+                    let Ok(()) = far.write_all(piece).await else { return };
+                    tokio::task::yield_now().await;
+                    rest = more;
+                }
+            };
+            let read = async move {
+                let (mut channel, mut received) = (Channel::new(near), Vec::new());
+                loop {
+                    match channel.receive().await {
+                        Ok(Some((value, _))) => received.push(value),
+                        Ok(None) => return (received, Ok(())),
+                        Err(error) => return (received, Err(error)),
+                    }
+                    assert!(channel.frame.len() <= HEADER + MAX_FRAME);
+                }
+            };
+            tokio::join!(read, write).0
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_received_however_they_are_cut(texts in vec(".{0,300}", 0..6), sizes in vec(1..200usize, 1..10)) {
+            let frame = |text: &String| {
+                let json = serde_json::to_vec(text).unwrap();
+                [&u32::try_from(json.len()).unwrap().to_be_bytes()[..], &json].concat()
+            };
+            let bytes: Vec<u8> = texts.iter().flat_map(frame).collect();
+            let (received, end) = receive(&bytes, &sizes);
+            prop_assert!(end.is_ok());
+            prop_assert_eq!(received, texts.into_iter().map(serde_json::Value::from).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn what_is_no_frame_ends_the_channel(bytes in vec(any::<u8>(), 0..64), sizes in vec(1..9usize, 1..5)) {
+            let (received, end) = receive(&bytes, &sizes);
+            prop_assert!(end.is_err() || bytes.is_empty() || !received.is_empty());
+        }
+    }
+}

@@ -111,3 +111,19 @@ fn a_server_cannot_ask_without_end() {
     assert_eq!((bench.mux.load().questions, bench.mux.is_busy(session)), (MAX_QUESTIONS, false));
     assert_eq!(bench.outs().iter().filter(|out| out.contains("-32603")).count(), 300 - MAX_QUESTIONS);
 }
+
+#[test]
+fn a_question_that_nobody_reads_is_answered_and_other_messages_are_not() {
+    let (mut bench, session) = Bench::exclusive();
+    bench.client(session, r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"t"}}"#);
+    bench.outs();
+    bench.server(r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#);
+    let Some(Out::ToClient { message, .. }) = bench.mux.poll() else { panic!("the question is delivered") };
+    assert!(bench.mux.refuse_unheard(&message));
+    let text = "the client cannot be asked: it takes no event stream";
+    assert_eq!(bench.outs(), [format!(r#"> {{"id":"q","error":{{"code":-32603,"message":"{text}"}}}}"#)]);
+    assert_eq!(bench.mux.load().questions, 0);
+    bench.server(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#);
+    let Some(Out::ToClient { message, .. }) = bench.mux.poll() else { panic!("the log line is delivered") };
+    assert!(!bench.mux.refuse_unheard(&message) && bench.outs().is_empty());
+}

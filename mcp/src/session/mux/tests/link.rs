@@ -140,3 +140,36 @@ fn what_several_sessions_set_is_put_back_once() {
         ]
     );
 }
+
+#[test]
+fn what_waits_for_a_server_that_never_comes_up_is_answered_at_last() {
+    let mut bench = Bench::new(Sharing::Exclusive);
+    let session = bench.mux.attach();
+    bench.client(session, r#"{"jsonrpc":"2.0","id":"i","method":"initialize","params":{}}"#);
+    bench.now = 10 * SECOND;
+    bench.client(session, r#"{"jsonrpc":"2.0","id":"l","method":"tools/list"}"#);
+    assert_eq!(bench.mux.deadline(), Some(90 * SECOND));
+    bench.mux.expire(90 * SECOND);
+    let text = "server `s` has not come up within 90 s; see its log";
+    assert_eq!(bench.outs(), [format!(r#"1 answer {{"id":"i","error":{{"code":-32001,"message":"{text}"}}}}"#)]);
+    bench.mux.expire(100 * SECOND);
+    assert_eq!(bench.outs().len(), 1);
+    assert_eq!((bench.mux.deadline(), bench.mux.load().queued), (None, 0));
+}
+
+#[test]
+fn the_longest_times_are_no_reason_to_fail() {
+    let mut bench = Bench::new(Sharing::Exclusive);
+    let config = &mut bench.mux.config;
+    (config.request_timeout, config.startup_timeout, config.connect_timeout) = (Clock::MAX, Clock::MAX, Clock::MAX);
+    bench.now = SECOND;
+    let session = bench.mux.attach();
+    bench.client(session, r#"{"jsonrpc":"2.0","id":"i","method":"initialize","params":{}}"#);
+    bench.mux.connected(bench.now);
+    bench.server(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+    bench.client(session, r#"{"jsonrpc":"2.0","id":"a","method":"x","params":{"_meta":{"progressToken":1}}}"#);
+    bench.server(r#"{"jsonrpc":"2.0","id":7,"method":"roots/list"}"#);
+    bench.server(r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":2,"progress":1}}"#);
+    bench.mux.expire(2 * SECOND);
+    assert_eq!(bench.mux.load().calls, 1);
+}
