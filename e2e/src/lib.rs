@@ -8,6 +8,7 @@
 pub mod client;
 pub mod fixture;
 pub mod harness;
+pub mod hop;
 pub mod http;
 pub mod sse;
 mod wait;

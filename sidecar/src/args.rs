@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::admin::AdminArgs;
 use runtime::listen::ListenAddr;
 use runtime::telemetry::TelemetryArgs;
+use wire::child::launcher::Role;
 use wire::client::AddressPolicy;
 use wire::spec::duration::parse_duration;
 use wire::spec::{Launch, Mode, ProcessSpec, RemoteTransport, Source, ToolsSpec};
@@ -32,6 +33,15 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Run the processes of a `serve --launcher` that is elsewhere, such as in another container of the pod
     Exec(ExecArgs),
+    /// Copy this program to another place, such as a volume that the containers of a pod share
+    Copy {
+        /// The file to be written; one that is there is replaced
+        #[arg(value_name = "DEST")]
+        to: PathBuf,
+    },
+    /// Install what standard input says (used by `serve`, here or through `exec --install`)
+    #[command(hide = true)]
+    Install,
     /// Run a program that ends when its parent does (used by `serve` for the processes it starts)
     #[command(hide = true)]
     Wrap {
@@ -92,6 +102,13 @@ pub struct ServeArgs {
     /// A file with the keys that clients must present, one per line; required to listen beyond this machine
     #[arg(long, env = "MCP_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// A folder with the public keys of the gateway and the operator (`jwks.json`), whose tokens all clients must
+    /// present then; read again when it changes. Only used in a cluster
+    #[arg(long, env = "MCP_HOP_KEYS", value_name = "DIR", requires = "hop_audience", conflicts_with = "key_file")]
+    pub hop_keys: Option<PathBuf>,
+    /// Whom the tokens must be made for: the UID of this server's resource
+    #[arg(long, env = "MCP_HOP_AUDIENCE", value_name = "UID", requires = "hop_keys")]
+    pub hop_audience: Option<String>,
     /// A further host name that this server answers to
     #[arg(long, env = "MCP_PUBLIC_HOST", value_name = "NAME", value_delimiter = ',')]
     pub public_host: Vec<String>,
@@ -101,6 +118,10 @@ pub struct ServeArgs {
     /// Where packages of uvx and npx are kept
     #[arg(long, env = "MCP_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+    /// A file with the versions of packages to be installed, as /status tells them in `lock` once they are; it may be
+    /// missing, and counts only for the command line that it was made for
+    #[arg(long, env = "MCP_PACKAGE_LOCK", value_name = "FILE")]
+    pub package_lock: Option<PathBuf>,
     #[arg(long, env = "XDG_CACHE_HOME", hide = true)]
     pub xdg_cache_home: Option<PathBuf>,
     #[arg(long, env = "HOME", hide = true)]
@@ -116,11 +137,15 @@ pub struct ServeArgs {
     /// A header for every request to the server at --url
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     pub header: Vec<(String, String)>,
+    /// The same, its value taken from this variable of the environment, so that it stands in no argument
+    #[arg(long, value_name = "NAME=VARIABLE", value_parser = header_from_env)]
+    pub header_env: Vec<(String, String)>,
     /// Connect to the server at --url only where its address is one of the public internet
     #[arg(long, env = "MCP_PUBLIC_ADDRESSES_ONLY")]
     pub public_addresses_only: bool,
-    /// Have the server's processes started elsewhere: by the `mcp-sidecar exec` that connects to this socket. Commands
-    /// run there as they stand: packages of uvx and npx are not installed ahead, and --cache-dir counts for nothing
+    /// Have the server's processes started elsewhere: by the `mcp-sidecar exec` that connects to this socket. Packages
+    /// of uvx and npx are installed by an `exec --install` that connects before it, into --cache-dir, which must be
+    /// the same folder for all; where nothing is installed, commands run as they stand
     #[arg(long, env = "MCP_LAUNCHER", value_name = "unix:PATH", value_parser = socket, conflicts_with = "url")]
     pub launcher: Option<PathBuf>,
     /// Read what to serve from standard input, and stop when that ends (used by the gateway)
@@ -139,11 +164,22 @@ pub struct ExecArgs {
     /// The socket that `serve --launcher` listens on; waited for until it is there
     #[arg(long, env = "MCP_CONNECT", value_name = "unix:PATH", value_parser = socket)]
     pub connect: PathBuf,
+    /// Install what the sidecar asks for, where the server is to find it, and end then with 0. The processes of the
+    /// server are another `exec`'s
+    #[arg(long)]
+    pub install: bool,
     /// How long calls under way may take to finish after a stop was asked for
     #[arg(long, env = "MCP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "25s", value_parser = parse_duration)]
     pub drain_timeout: Duration,
     #[arg(long, env = "PATH", hide = true, default_value = "/usr/local/bin:/usr/bin:/bin")]
     pub path: String,
+}
+
+impl ExecArgs {
+    /// What it is there for.
+    pub fn role(&self) -> Role {
+        if self.install { Role::Installer } else { Role::Server }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -172,7 +208,7 @@ impl ServeArgs {
                     TransportArg::StreamableHttp => RemoteTransport::StreamableHttp,
                     TransportArg::Sse => RemoteTransport::Sse,
                 },
-                headers: self.header.iter().cloned().collect(),
+                headers: self.header.iter().chain(&self.header_env).cloned().collect(),
             },
             None => Source::Command {
                 command: self.command.first().cloned().unwrap_or_default(),
@@ -206,8 +242,12 @@ impl ServeArgs {
         if self.public_addresses_only { AddressPolicy::PublicOnly } else { AddressPolicy::Any }
     }
 
-    /// Where packages are kept; `None` when not even a home directory is known.
+    /// Where packages are kept; `None` when not even a home directory is known. This program's own home is not that of
+    /// a launcher elsewhere.
     pub fn packages(&self) -> Option<PathBuf> {
+        if self.launcher.is_some() {
+            return self.cache_dir.clone();
+        }
         let cache = || self.xdg_cache_home.clone().or_else(|| Some(self.home.as_ref()?.join(".cache")));
         self.cache_dir.clone().or_else(|| Some(cache()?.join("mcp-gateway/packages")))
     }
@@ -223,6 +263,16 @@ fn socket(text: &str) -> Result<PathBuf, String> {
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or_else(|| "write a header like `Name: value`".to_owned())?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// `NAME=VARIABLE`, where the variable is set. What is in a file that was made by hand often ends with a newline.
+fn header_from_env(text: &str) -> Result<(String, String), String> {
+    let named = text.split_once('=').map(|(name, variable)| (name.trim(), variable.trim()));
+    let named = named.filter(|(name, variable)| !name.is_empty() && !variable.is_empty());
+    let (name, variable) = named.ok_or_else(|| "write a header like `Authorization=VARIABLE`".to_owned())?;
+    let value = std::env::var_os(variable).ok_or_else(|| format!("the variable {variable} is not set"))?;
+    let value = value.into_string().map_err(|_| format!("the variable {variable} holds no text"))?;
+    Ok((name.to_owned(), value.trim().to_owned()))
 }
 
 #[cfg(test)]
@@ -256,6 +306,15 @@ mod tests {
         }
         for time in ["7", "m", "5 parsecs", "18446744073709551615h", "9999999d"] {
             assert!(parse(time).is_err(), "{time}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_the_environment_is_taken_from_a_variable_that_is_set() {
+        let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
+        assert_eq!(header_from_env("Authorization=PATH"), Ok(("Authorization".to_owned(), path.trim().to_owned())));
+        for text in ["Authorization", "=PATH", "Authorization=", "Authorization=NO_SUCH_VARIABLE"] {
+            assert!(header_from_env(text).is_err(), "{text}");
         }
     }
 

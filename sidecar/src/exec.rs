@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use wire::child::launcher::{Channel, Hidden, Order, Report, Spawn};
+use wire::child::launcher::{Channel, Hidden, Order, Report, Role, Spawn};
 use wire::child::{Exit, Process, Program, inherited_secrets, start};
 use wire::logbook::Logbook;
 
@@ -45,8 +45,8 @@ async fn run(args: &ExecArgs, drain: Drain) -> anyhow::Result<()> {
     };
     let stream = stream.with_context(|| format!("cannot connect to the sidecar at {}", args.connect.display()))?;
     tracing::info!("connected to the sidecar");
-    let children =
-        Children { wrapper: wrapper(None)?, path: args.path.clone(), signals: HashMap::new(), tasks: JoinSet::new() };
+    let (signals, tasks) = (HashMap::new(), JoinSet::new());
+    let children = Children { role: args.role(), wrapper: wrapper(None)?, path: args.path.clone(), signals, tasks };
     tokio::select! {
         ended = children.serve(Channel::new(stream), drain.started()) => ended,
         () = drain.forced() => Ok(()),
@@ -72,6 +72,7 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
 
 /// The processes that run, and what they are started by.
 struct Children {
+    role: Role,
     wrapper: Vec<std::ffi::OsString>,
     path: String,
     /// The ways to the tasks that own them.
@@ -83,7 +84,8 @@ impl Children {
     /// Does what the sidecar asks for until it closes the connection. When `stopping` is ready, tells it so.
     async fn serve(mut self, mut channel: Channel, stopping: impl Future<Output = ()>) -> anyhow::Result<()> {
         let secrets = Hidden(inherited_secrets().collect());
-        tell(&channel, &Report::Hello { secrets }, &[]).await?;
+        let own = self.wrapper.first().and_then(|own| own.to_str()).unwrap_or_default().to_owned();
+        tell(&channel, &Report::Hello { secrets, role: self.role, own }, &[]).await?;
         let mut stopping = std::pin::pin!(stopping);
         let mut told = false;
         loop {
@@ -91,7 +93,14 @@ impl Children {
                 order = channel.receive() => match order.context("cannot read what the sidecar asks for")? {
                     Some((Order::Spawn(spawn), _)) => self.spawn(&channel, spawn).await?,
                     Some((Order::Signal { id, signal }, _)) => self.signal(id, signal).await,
+                    Some((Order::Done, _)) => {
+                        tracing::info!("all is installed");
+                        return Ok(());
+                    }
                     Some((Order::Refuse { reason }, _)) => bail!("the sidecar refuses this launcher: {reason}"),
+                    None if self.role == Role::Installer && !told => {
+                        bail!("the sidecar has gone before all was installed");
+                    }
                     None => {
                         tracing::info!("the sidecar has closed the connection");
                         return Ok(());

@@ -1,30 +1,25 @@
-//! What the sidecar serves beside the protocol: its status, the server's log, and who may ask.
+//! What the sidecar serves beside the protocol: its status and the server's log.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Query, Request, State as Shared};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use axum::extract::{Query, State as Shared};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{Response, StatusCode};
-use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use mcp::header::HOP_PRINCIPAL;
 use mcp::sse::{COMMENT_KEEPALIVE, EventHead, encode};
-use runtime::listen::Peer;
 use runtime::shutdown::Drain;
 use serde::Deserialize;
-use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 use wire::front::{KEEP_ALIVE, Problem};
 use wire::internal::check_capabilities;
 use wire::link::Connect;
 use wire::logbook::Logbook;
-use wire::session::Caller;
 use wire::status::Status;
 
 use crate::profile::Profiles;
@@ -134,58 +129,4 @@ fn stream(
     let chunks = chunks.map(Ok::<_, std::convert::Infallible>).take_until(drain.started());
     let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-cache, no-transform")];
     (headers, Body::from_stream(chunks)).into_response()
-}
-
-/// The keys that admit a client; none means that everybody is admitted who can connect.
-#[derive(Clone, Debug, Default)]
-pub struct Keys(Arc<[String]>);
-
-impl Keys {
-    /// One key per line; empty lines and lines that begin with `#` are left out.
-    pub fn parse(text: &str) -> Self {
-        let keys = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        Self(keys.map(ToOwned::to_owned).collect())
-    }
-
-    /// Whether nobody has to present a key.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn admit(&self, presented: Option<&[u8]>) -> bool {
-        let equal = |key: &String, presented: &[u8]| bool::from(key.as_bytes().ct_eq(presented));
-        self.is_empty() || presented.is_some_and(|presented| self.0.iter().any(|key| equal(key, presented)))
-    }
-}
-
-/// Finds out who calls: over a unix socket whoever the gateway says, else whoever presents a key.
-pub async fn identify(Shared(keys): Shared<Keys>, mut request: Request, next: Next) -> Response<Body> {
-    let caller = if matches!(request.extensions().get::<Peer>(), Some(Peer::Unix)) {
-        let principal = request.headers().get(HOP_PRINCIPAL).and_then(|value| value.to_str().ok());
-        principal.map_or_else(Caller::anonymous, |principal| Caller(principal.into()))
-    } else {
-        let headers = request.headers();
-        let bearer = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        let presented = bearer.or_else(|| Some(headers.get("x-api-key")?.as_bytes()));
-        if !keys.admit(presented) {
-            let text = "a key is needed: send the header `Authorization: Bearer KEY`";
-            return Problem::new(StatusCode::UNAUTHORIZED, text).into_response();
-        }
-        Caller::anonymous()
-    };
-    request.extensions_mut().insert(caller);
-    next.run(request).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_listed_keys_admit_and_an_empty_list_admits_all() {
-        let keys = Keys::parse("# comment\n\n alpha \nbeta\n");
-        assert!(keys.admit(Some(b"alpha")) && keys.admit(Some(b"beta")));
-        assert!(!keys.admit(Some(b"# comment")) && !keys.admit(Some(b"")) && !keys.admit(None));
-        assert!(Keys::default().admit(None));
-    }
 }

@@ -8,7 +8,9 @@
 //! What it deliberately does not do: know other servers, or clients beyond their sessions. Names, keys, and the merging
 //! of servers are the gateway's business; pods are the operator's.
 
+pub mod access;
 pub mod args;
+pub mod copy;
 pub mod exec;
 pub mod http;
 pub mod launchers;

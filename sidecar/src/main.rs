@@ -15,6 +15,8 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Wrap { open_files, parent, command } => Err(sidecar::wrap::wrap(parent, open_files, &command).into()),
+        Command::Copy { to } => sidecar::copy::copy(&to),
+        Command::Install => runtime()?.block_on(sidecar::package::perform()),
         Command::Serve(args) => {
             cli.telemetry.init()?;
             limits::raise_open_files();
@@ -31,11 +33,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 fn with_children(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     // What children leave behind is handed to this process, which ends it.
     rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?;
-    // One thread: processes end when the thread that started them does, and one server needs no more.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime()?;
     let done = runtime.block_on(work);
     // With the tasks that were cut off, the processes end that they held.
     drop(runtime);
     wire::child::end_all();
     done
+}
+
+/// One thread: processes end when the thread that started them does, and one server needs no more.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

@@ -5,25 +5,29 @@
 //! its own, named after what was asked for, and every process starts from it directly. A command line that is not
 //! understood is run as it stands.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mcp::session::mux::Loss;
 use sha2::{Digest as _, Sha256};
 use wire::child::Program;
-use wire::status::Phase;
+use wire::child::launcher::Role;
+use wire::status::{PackageLock, Phase};
 
-use crate::source::find_program;
+use self::install::Installation;
+use self::plan::{Plan, Step, hint, is_complete};
+use crate::source::{Spawner, find_program};
 use crate::state::State;
 
 mod install;
 mod npx;
+mod plan;
 mod uvx;
 
-/// The file that says that an installation is complete; it lists what was installed.
-const COMPLETE: &str = ".complete";
+pub use plan::install as perform;
 
 /// Finds out what commands run.
 #[derive(Debug)]
@@ -34,6 +38,9 @@ pub struct Packages {
     pub path: String,
     /// How long an installation may take.
     pub timeout: Duration,
+    /// The file with the versions that are to be installed, once they have been decided. With it, the status tells
+    /// which those are.
+    pub lock: Option<PathBuf>,
 }
 
 /// A package runner's command line, understood.
@@ -42,71 +49,152 @@ trait Runner: Send + Sync {
     fn key(&self) -> String;
     /// The package, for people.
     fn package(&self) -> &str;
-    /// The commands that install it into `directory`, in order.
-    fn install(&self, directory: &Path) -> Vec<install::Step>;
+    /// How it is installed into `directory`: the newest that fits, or exactly what `lock` says, as [`Self::lock`] gave
+    /// it.
+    fn recipe(&self, directory: &str, lock: Option<&str>, place: Place) -> Result<Recipe, String>;
     /// What an installation runs: the program and its arguments.
     fn entry(&self, directory: &Path) -> Result<(PathBuf, Vec<PathBuf>), String>;
     /// The exact packages of an installation.
     fn installed(&self, directory: &Path) -> Vec<String>;
+    /// Everything that it takes to install the same again.
+    fn lock(&self, directory: &Path) -> Option<String>;
     /// The arguments behind the package.
     fn args(&self) -> &[String];
 }
 
+/// Files to be there first, and the commands to be run then, in order.
+#[derive(Debug, Default)]
+struct Recipe {
+    files: BTreeMap<String, String>,
+    steps: Vec<Step>,
+}
+
+/// Who will run what is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Whoever installed it, who may write there.
+    Own,
+    /// Somebody who can only read there.
+    Shared,
+}
+
 impl Packages {
-    /// What really is to be run for `program`; installs it if need be, and says so in `state`.
-    pub async fn resolve(&self, program: &Program, state: &State) -> Result<Program, Loss> {
+    /// What really is to be run for `program`; has it installed if need be, and says so in `state`.
+    pub async fn resolve(&self, program: &Program, spawner: &Spawner, state: &State) -> Result<Program, Loss> {
+        let resolved = self.find(program, spawner, state).await;
         let fail = |message: String| Loss { message: format!("server `{}`: {message}", program.name), data: None };
-        let found = find_program(&program.program, &self.path).ok_or_else(|| fail(self.missing(&program.program)))?;
-        let direct = Program { program: found, ..program.clone() };
-        let Some(directory) = &self.directory else { return Ok(direct) };
+        let resolved = resolved.map_err(fail)?;
+        if let Spawner::Launcher(launcher) = spawner {
+            launcher.installed();
+        }
+        Ok(resolved)
+    }
+
+    async fn find(&self, program: &Program, spawner: &Spawner, state: &State) -> Result<Program, String> {
+        let direct = Program { program: self.locate(&program.program, spawner)?, ..program.clone() };
+        let Some(root) = &self.directory else { return Ok(direct) };
         let Some(runner) = runner(program) else { return Ok(direct) };
-        let directory = directory.join(name(&*runner, program));
-        self.install(&*runner, &directory, &direct, state).await.map_err(fail)?;
-        let (entry, mut first) = runner.entry(&directory).map_err(fail)?;
+        let lock = self.locked(&*runner);
+        let directory = choose(root, &*runner, program, lock.as_deref());
+        if !is_complete(&directory) {
+            if let Spawner::Launcher(launcher) = spawner
+                && launcher.role().await.map_err(|error| error.to_string())? == Role::Server
+            {
+                tracing::info!(
+                    "nothing is installed ahead, and nobody is there to do it: the command runs as it stands"
+                );
+                return Ok(direct);
+            }
+            state.phase(Phase::Installing, format!("installing {}", runner.package()));
+            tracing::info!(package = runner.package(), "installing");
+            let plan = plan(root, &*runner, &directory, lock.as_deref(), spawner)?;
+            let (package, limit) = (runner.package(), self.timeout);
+            Installation { package, program: &direct, limit, state }.run(&plan, spawner).await?;
+            tracing::info!(package = runner.package(), "installed");
+        }
+        let (entry, mut first) = runner.entry(&directory).map_err(|error| unseen(&directory).unwrap_or(error))?;
         state.packages(runner.installed(&directory));
-        let entry = find_program(&entry, &self.path).ok_or_else(|| fail(self.missing(&entry)))?;
+        if self.lock.is_some() {
+            state.lock(runner.lock(&directory).map(|content| PackageLock { key: digest(&*runner), content }));
+        }
+        let entry = self.locate(&entry, spawner)?;
         let args = first.drain(..).map(PathBuf::into_os_string).chain(runner.args().iter().map(Into::into)).collect();
         Ok(Program { program: entry, args, ..program.clone() })
     }
 
-    async fn install(
-        &self,
-        runner: &dyn Runner,
-        directory: &Path,
-        program: &Program,
-        state: &State,
-    ) -> Result<(), String> {
-        if directory.join(COMPLETE).exists() {
-            return Ok(());
+    /// Where a program is; what is started elsewhere is looked for there.
+    fn locate(&self, program: &Path, spawner: &Spawner) -> Result<PathBuf, String> {
+        let missing = || {
+            let hint = program.to_str().map_or("", hint);
+            format!("program `{}` was not found; looked in {}{hint}", program.display(), self.path)
+        };
+        match spawner {
+            Spawner::Here => find_program(program, &self.path).ok_or_else(missing),
+            Spawner::Launcher(_) => Ok(program.to_owned()),
         }
-        state.phase(Phase::Installing, format!("installing {}", runner.package()));
-        tracing::info!(package = runner.package(), "installing");
-        let _lock = install::lock(directory).await.map_err(|error| not_kept(directory, &error))?;
-        if directory.join(COMPLETE).exists() {
-            return Ok(());
-        }
-        // What an interrupted installation left is of no use.
-        clear(directory).map_err(|error| not_kept(directory, &error))?;
-        let steps = runner.install(directory);
-        let installed = install::run(steps, runner.package(), &program.env, self.timeout, state).await;
-        if let Err(error) = installed {
-            // Best effort: the next attempt clears it as well.
-            drop(fs::remove_dir_all(directory));
-            return Err(error);
-        }
-        fs::write(directory.join(COMPLETE), runner.key()).map_err(|error| not_kept(directory, &error))?;
-        tracing::info!(package = runner.package(), "installed");
-        Ok(())
     }
 
-    fn missing(&self, program: &Path) -> String {
-        let hint = match program.to_str() {
-            Some("uvx" | "uv") => "; install uv (https://docs.astral.sh/uv)",
-            Some("npx" | "npm" | "node") => "; install Node.js",
-            _ => "",
-        };
-        format!("program `{}` was not found; looked in {}{hint}", program.display(), self.path)
+    /// The versions that were decided for this command line; a lock for another counts for nothing.
+    fn locked(&self, runner: &dyn Runner) -> Option<String> {
+        let text = fs::read(self.lock.as_ref()?).ok()?;
+        match serde_json::from_slice::<PackageLock>(&text) {
+            Ok(lock) if lock.key == digest(runner) => Some(lock.content),
+            Ok(_) => {
+                tracing::info!("the package lock is for another command line");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the package lock is not understood");
+                None
+            }
+        }
     }
+}
+
+/// Where an installation is, or is to be. One that came about without a lock serves for the lock that it led to.
+fn choose(root: &Path, runner: &dyn Runner, program: &Program, lock: Option<&str>) -> PathBuf {
+    let first = root.join(name(runner, program, None));
+    match lock {
+        Some(lock) if !(is_complete(&first) && runner.lock(&first).as_deref() == Some(lock)) => {
+            root.join(name(runner, program, Some(lock)))
+        }
+        _ => first,
+    }
+}
+
+fn plan(
+    root: &Path,
+    runner: &dyn Runner,
+    directory: &Path,
+    lock: Option<&str>,
+    spawner: &Spawner,
+) -> Result<Plan, String> {
+    let text = |path: PathBuf| {
+        path.into_os_string().into_string().map_err(|path| format!("the path {} is no text", path.display()))
+    };
+    let (place, caches) = match spawner {
+        Spawner::Here => (Place::Own, &[][..]),
+        // On one file system with the installations, files are linked instead of copied.
+        Spawner::Launcher(_) => (
+            Place::Shared,
+            &[("UV_CACHE_DIR", "uv"), ("UV_PYTHON_INSTALL_DIR", "python"), ("npm_config_cache", "npm")][..],
+        ),
+    };
+    let default = |(variable, folder): &(&str, &str)| Ok(((*variable).to_owned(), text(root.join(folder))?));
+    let defaults = caches.iter().map(default).collect::<Result<_, String>>()?;
+    let Recipe { files, steps } = runner.recipe(&text(directory.to_owned())?, lock, place)?;
+    Ok(Plan { directory: directory.to_owned(), key: runner.key(), files, steps, defaults })
+}
+
+/// What is wrong when an installation that is complete is not seen.
+fn unseen(directory: &Path) -> Option<String> {
+    let text = || {
+        format!(
+            "what was installed in {} is not seen here: --cache-dir must be one folder in all containers",
+            directory.display()
+        )
+    };
+    (!is_complete(directory)).then(text)
 }
 
 fn runner(program: &Program) -> Option<Box<dyn Runner>> {
@@ -127,29 +215,34 @@ fn runner(program: &Program) -> Option<Box<dyn Runner>> {
 }
 
 /// The installation's directory: readable, and different for everything that decides what is installed.
-fn name(runner: &dyn Runner, program: &Program) -> String {
+fn name(runner: &dyn Runner, program: &Program, lock: Option<&str>) -> String {
     let mut hash = Sha256::new();
     hash.update(runner.key());
     // An index or a registry decides what a name means.
     for (key, value) in program.env.iter().filter(|(key, _)| is_package_setting(key)) {
         hash.update(format!("\0{key}={value}"));
     }
+    if let Some(lock) = lock {
+        hash.update(format!("\0\0{lock}"));
+    }
     let digest = hash.finalize().iter().take(8).fold(0u64, |digest, byte| digest << 8 | u64::from(*byte));
     let readable: String = runner.package().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     format!("{}-{digest:016x}", readable.trim_matches('-').chars().take(40).collect::<String>())
+}
+
+/// What a lock must be for.
+fn digest(runner: &dyn Runner) -> String {
+    let bytes = Sha256::digest(runner.key());
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Strings take everything.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn is_package_setting(key: &str) -> bool {
     ["UV_", "PIP_", "NPM_CONFIG_", "npm_config_"].iter().any(|prefix| key.starts_with(prefix))
 }
 
-fn clear(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => fs::create_dir_all(directory),
-    }
-}
-
-fn not_kept(directory: &Path, error: &io::Error) -> String {
-    format!("cannot keep packages in {}: {error}; choose another place with --cache-dir", directory.display())
-}
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use wire::child::Program;
 use wire::child::launcher::Launcher;
 use wire::front::{self, Settings};
 use wire::guard::{Guard, guard};
+use wire::hop::Verifier;
 use wire::hub::Stop;
 use wire::link::Connect;
 use wire::logbook::Logbook;
@@ -28,8 +29,9 @@ use wire::spec::{Launch, Mode, Source};
 use wire::status::Phase;
 use wire::upstream::{self, Remote};
 
+use crate::access::{Access, identify};
 use crate::args::ServeArgs;
-use crate::http::{self, Keys};
+use crate::http;
 use crate::launchers;
 use crate::package::Packages;
 use crate::probe::{self, Limits};
@@ -50,11 +52,16 @@ const ORPHANED: Duration = Duration::from_millis(500);
 pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let launch = if args.supervised { supervised(&shutdown).await? } else { args.launch() };
-    let keys = keys(&args)?;
+    let access = access(&args)?;
     let (state, logbook) = (State::default(), Logbook::default());
     let mut undertaker = JoinSet::new();
     undertaker.spawn(wire::child::tend_orphans());
     let mut doorman = JoinSet::new();
+    if let Access::Hop(verifier) = &access {
+        let (verifier, state) = (Arc::clone(verifier), state.clone());
+        state.hop_keys(verifier.kids());
+        doorman.spawn(async move { verifier.follow(|kids| state.hop_keys(kids)).await });
+    }
     match launch.source.clone() {
         Source::Command { command, args: words, env } => {
             let program = Program {
@@ -74,17 +81,19 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
                     doorman.spawn(launchers::admit(door, launcher.clone(), state.clone(), shutdown.clone()));
                     Spawner::Launcher(launcher)
                 }
-                None => Spawner::Here(Packages {
-                    directory: args.packages(),
-                    path: args.path.clone(),
-                    timeout: launch.process.install_timeout,
-                }),
+                None => Spawner::Here,
+            };
+            let packages = Packages {
+                directory: args.packages(),
+                path: args.path.clone(),
+                timeout: launch.process.install_timeout,
+                lock: args.package_lock.clone(),
             };
             // Where all sessions share one process, a new one waits for none.
             let spares = if launch.process.mode == Mode::Shared { 0 } else { launch.process.warm_spares };
-            let source = Arc::new(Processes::new(program, spawner, spares, state.clone()));
+            let source = Arc::new(Processes::new(program, packages, spawner, spares, state.clone()));
             let warm = Arc::clone(&source);
-            let parts = Parts { args, launch, keys, state, logbook };
+            let parts = Parts { args, launch, access, state, logbook };
             let works = move || {
                 let warm = Arc::clone(&warm);
                 async move { warm.warm().await }
@@ -102,7 +111,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
                 max_message: args.max_message_bytes,
             });
             let source = Sessions::new(remote.map_err(UsageError::new)?, state.clone(), logbook.clone());
-            let parts = Parts { args, launch, keys, state, logbook };
+            let parts = Parts { args, launch, access, state, logbook };
             Box::pin(parts.run(Arc::new(source), || std::future::ready(()), &shutdown)).await?;
         }
     }
@@ -112,7 +121,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
 struct Parts {
     args: ServeArgs,
     launch: Launch,
-    keys: Keys,
+    access: Access,
     state: State,
     logbook: Logbook,
 }
@@ -173,13 +182,20 @@ impl Parts {
         drain: Drain,
     ) -> Router {
         let settings = Settings { max_body: self.args.max_message_bytes, message_path: "/message".to_owned() };
-        // Where a key is demanded, or only the gateway can connect, the name it is called by does not matter.
-        let any_host = !self.keys.is_empty() || matches!(self.args.listen, ListenAddr::Unix(_));
+        // Where a credential is demanded, or only the gateway can connect, the name it is called by does not matter.
+        let any_host = !self.access.is_open() || matches!(self.args.listen, ListenAddr::Unix(_));
         let lists = Guard::new(any_host, self.args.public_host.clone(), self.args.allowed_origin.clone());
+        let health = admin::health_routes(readiness);
+        // In a cluster it is the admin port that is asked for health.
+        let (inside, outside) = match self.access {
+            Access::Hop(_) => (health, Router::new()),
+            Access::Open | Access::Keys(_) => (Router::new(), health),
+        };
         front::router(server.clone(), settings)
             .merge(http::routes(self.state.clone(), self.logbook.clone(), drain, Arc::new(profiles)))
-            .layer(from_fn_with_state(self.keys.clone(), http::identify))
-            .merge(admin::health_routes(readiness))
+            .merge(inside)
+            .layer(from_fn_with_state(self.access.clone(), identify))
+            .merge(outside)
             .layer(from_fn_with_state(lists, guard))
     }
 }
@@ -208,15 +224,18 @@ async fn lifeline(mut input: BufReader<pipe::Receiver>, shutdown: Shutdown) {
     shutdown.force();
 }
 
-fn keys(args: &ServeArgs) -> anyhow::Result<Keys> {
-    let keys = match &args.key_file {
-        Some(file) => {
-            let text = std::fs::read_to_string(file).map_err(UsageError::new);
-            Keys::parse(&text.with_context(|| format!("cannot read the keys in {}", file.display()))?)
+fn access(args: &ServeArgs) -> anyhow::Result<Access> {
+    let access = match (&args.hop_keys, &args.key_file) {
+        (Some(folder), _) => {
+            Access::Hop(Arc::new(Verifier::new(folder, args.hop_audience.as_deref().unwrap_or_default())))
         }
-        None => Keys::default(),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(file).map_err(UsageError::new);
+            Access::parse_keys(&text.with_context(|| format!("cannot read the keys in {}", file.display()))?)
+        }
+        (None, None) => Access::Open,
     };
-    if keys.is_empty() && !args.listen.is_loopback() {
+    if access.is_open() && !args.listen.is_loopback() {
         let text = format!(
             "listening on {} lets everybody who can reach this machine use the server; give --key-file with at least \
              one key, or listen on 127.0.0.1",
@@ -224,7 +243,7 @@ fn keys(args: &ServeArgs) -> anyhow::Result<Keys> {
         );
         anyhow::bail!(UsageError::new(text));
     }
-    Ok(keys)
+    Ok(access)
 }
 
 /// Says on standard output where clients connect, for people and for programs that chose port 0.

@@ -20,6 +20,7 @@ use crate::state::{Counted, State};
 pub struct Processes {
     /// As the user gave it; what is really run is found out once.
     program: Program,
+    packages: Packages,
     spawner: Spawner,
     resolved: OnceCell<Program>,
     spares: Mutex<Vec<Process>>,
@@ -32,11 +33,11 @@ pub struct Processes {
 }
 
 /// Who starts processes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Spawner {
-    /// This program, once it has found out what the command really runs.
-    Here(Packages),
-    /// A launcher elsewhere. The command runs as it stands: what is installed here is of no use there.
+    /// This program.
+    Here,
+    /// A launcher elsewhere.
     Launcher(Launcher),
 }
 
@@ -49,12 +50,12 @@ pub struct Process {
 }
 
 impl Processes {
-    /// Processes of `program`, `warm_spares` of them ahead of need once [`Self::warm`] is called.
-    pub fn new(program: Program, spawner: Spawner, warm_spares: usize, state: State) -> Self {
+    /// Processes of what `packages` finds out that `program` runs, `warm_spares` of them ahead of need once [`Self::warm`] is called.
+    pub fn new(program: Program, packages: Packages, spawner: Spawner, warm_spares: usize, state: State) -> Self {
         state.transport("stdio");
         let (resolved, spares, works) = (OnceCell::new(), Mutex::default(), AtomicBool::new(false));
         let filling = tokio::sync::Mutex::default();
-        Self { program, spawner, resolved, spares, warm_spares, works, filling, state }
+        Self { program, packages, spawner, resolved, spares, warm_spares, works, filling, state }
     }
 
     /// The server works: spares are kept from now on.
@@ -95,7 +96,7 @@ impl Processes {
     async fn start(&self, program: &Program) -> Result<Process, Loss> {
         let (name, path) = (&program.name, program.program.display());
         let child = match &self.spawner {
-            Spawner::Here(_) => {
+            Spawner::Here => {
                 spawn(program).map_err(|error| format!("{path}: {error}; see that the program is there and may be run"))
             }
             Spawner::Launcher(launcher) => launcher.spawn(program).await.map_err(|error| error.to_string()),
@@ -108,10 +109,7 @@ impl Processes {
 
     async fn resolve(&self) -> Result<&Program, Loss> {
         let resolve = async || {
-            let resolved = match &self.spawner {
-                Spawner::Here(packages) => packages.resolve(&self.program, &self.state).await?,
-                Spawner::Launcher(_) => self.program.clone(),
-            };
+            let resolved = self.packages.resolve(&self.program, &self.spawner, &self.state).await?;
             self.state.phase(Phase::Starting, "starting");
             Ok(resolved)
         };

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry as Metrics;
 use tokio::sync::{Notify, watch};
 use wire::child::{Exit, Tail};
 use wire::session::Registry;
-use wire::status::{Catalogue, LastExit, Phase, Status};
+use wire::status::{Catalogue, LastExit, PackageLock, Phase, Status};
 
 use crate::memory::{Memory, resident};
 
@@ -119,6 +119,20 @@ impl State {
     /// The exact packages it runs from.
     pub fn packages(&self, packages: Vec<String>) {
         self.status.send_modify(|status| status.packages = packages);
+    }
+
+    /// What it takes to install the same again.
+    pub fn lock(&self, lock: Option<PackageLock>) {
+        self.status.send_modify(|status| status.lock = lock);
+    }
+
+    /// The keys by which callers are known.
+    pub fn hop_keys(&self, kids: Vec<String>) {
+        self.status.send_if_modified(|status| {
+            let changed = status.hop_keys != kids;
+            status.hop_keys = kids;
+            changed
+        });
     }
 
     /// A process ended without being told to.

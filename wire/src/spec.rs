@@ -11,10 +11,12 @@ pub mod duration;
 
 /// Environment variables that a sidecar takes for settings of its own, but for those that a gateway hands on as they are.
 /// Gateway and sidecar have some of the same names, for what is not the same: two cannot listen at one address.
-pub const OWN_VARIABLES: [&str; 16] = [
+pub const OWN_VARIABLES: [&str; 19] = [
     "MCP_ADMIN",
     "MCP_ALLOWED_ORIGIN",
     "MCP_DRAIN_TIMEOUT",
+    "MCP_HOP_AUDIENCE",
+    "MCP_HOP_KEYS",
     "MCP_IDLE_TIMEOUT",
     "MCP_INSTALL_TIMEOUT",
     "MCP_KEY_FILE",
@@ -24,6 +26,7 @@ pub const OWN_VARIABLES: [&str; 16] = [
     "MCP_MAX_PROCESSES",
     "MCP_MODE",
     "MCP_NAME",
+    "MCP_PACKAGE_LOCK",
     "MCP_PUBLIC_HOST",
     "MCP_REQUEST_TIMEOUT",
     "MCP_STARTUP_TIMEOUT",

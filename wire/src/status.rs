@@ -25,6 +25,10 @@ pub struct Status {
     pub last_exit: Option<LastExit>,
     /// The exact packages it runs from, where it was started by a package runner.
     pub packages: Vec<String>,
+    /// What it takes to install the same again; told in a cluster, once it is installed.
+    pub lock: Option<PackageLock>,
+    /// The names of the keys by which it knows its callers, in a cluster; see [`crate::hop`].
+    pub hop_keys: Vec<String>,
 }
 
 /// How far a server is.
@@ -79,6 +83,16 @@ pub struct Catalogue {
     pub resource_templates: Vec<Box<RawValue>>,
     /// All prompts.
     pub prompts: Vec<Box<RawValue>>,
+}
+
+/// The versions of packages that were decided once, for every replica and every restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PackageLock {
+    /// A hash of the package runner and what it was asked for: a lock for another command line counts for nothing.
+    pub key: String,
+    /// The package manager's own words: requirements as pip reads them, or a `package-lock.json`.
+    pub content: String,
 }
 
 /// How a process ended.

@@ -333,10 +333,10 @@ impl Server {
         }
         // One that does not know yet what its server offers says nothing against what was known.
         let known = self.status.catalogue.clone().filter(|_| status.catalogue.is_none());
-        self.status = known.map_or_else(
-            || Arc::clone(&status),
-            |known| Arc::new(Status { catalogue: Some(known), ..Status::clone(&status) }),
-        );
+        self.status = match known {
+            Some(known) => Arc::new(Status { catalogue: Some(known), ..Status::clone(&status) }),
+            None => status,
+        };
     }
 }
 

@@ -1,133 +1,148 @@
-//! Running an installation, and telling how far it is.
+//! Having an installation carried out, and telling how far it is.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io;
-use std::path::Path;
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::Command;
+use futures::FutureExt as _;
+use mcp::json::Rope;
+use wire::child::launcher::LaunchError;
+use wire::child::{Child, Exit, Program, spawn};
+use wire::link::{Event, Link as _};
+use wire::logbook::Logbook;
 use wire::status::Phase;
 
+use super::plan::Plan;
+use crate::source::Spawner;
 use crate::state::State;
 
 /// How many lines of a failed installation its error quotes: half of them the first, half the last.
 const QUOTED: usize = 8;
+/// How much of a line it quotes, in characters.
+const LINE_CHARS: usize = 300;
+/// How often is told how far it is.
+const TICK: Duration = Duration::from_secs(1);
+/// The hidden command of this program that does it.
+const COMMAND: &str = "install";
 
-/// One command of an installation.
-#[derive(Debug)]
-pub(super) struct Step {
-    pub(super) program: &'static str,
-    pub(super) args: Vec<OsString>,
-    pub(super) env: Vec<(&'static str, OsString)>,
+/// An installation.
+pub(super) struct Installation<'a> {
+    /// The package, for people.
+    pub(super) package: &'a str,
+    /// What it is for: its environment is the installation's, its log gets what is said.
+    pub(super) program: &'a Program,
+    /// How long it may take.
+    pub(super) limit: Duration,
+    pub(super) state: &'a State,
 }
 
-/// Keeps others from installing into `directory` while it lives.
-pub(super) async fn lock(directory: &Path) -> io::Result<File> {
-    if let Some(parent) = directory.parent() {
-        std::fs::create_dir_all(parent)?;
+impl Installation<'_> {
+    /// Carries `plan` out where `spawner` starts processes.
+    pub(super) async fn run(&self, plan: &Plan, spawner: &Spawner) -> Result<(), String> {
+        let plan = serde_json::to_string(plan).map_err(|error| format!("the installation cannot be told: {error}"))?;
+        let book = Logbook::default();
+        let child = self.start(spawner, &book).await?;
+        let done = tokio::time::timeout(self.limit, self.follow(child, plan, &book)).await;
+        done.unwrap_or_else(|_| {
+            Err(format!(
+                "installing {} took longer than {} s; a longer `installTimeout` gives it more time",
+                self.package,
+                self.limit.as_secs()
+            ))
+        })
     }
-    let file = File::create(directory.with_extension("lock"))?;
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            // Whoever holds it installs the same: it is worth the wait.
-            Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(Duration::from_millis(100)).await,
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
 
-/// Runs the steps in order.
-pub(super) async fn run(
-    steps: Vec<Step>,
-    package: &str,
-    env: &[(String, String)],
-    limit: Duration,
-    state: &State,
-) -> Result<(), String> {
-    let began = Instant::now();
-    let all = async {
-        for step in steps {
-            run_step(step, package, env, began, state).await?;
-        }
-        Ok(())
-    };
-    let late = || {
-        format!(
-            "installing {package} took longer than {} s; a longer `installTimeout` gives it more time",
-            limit.as_secs()
-        )
-    };
-    tokio::time::timeout(limit, all).await.unwrap_or_else(|_| Err(late()))
-}
-
-/// Ends a step's process group when it is given up.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It may be gone.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
-async fn run_step(
-    step: Step,
-    package: &str,
-    env: &[(String, String)],
-    began: Instant,
-    state: &State,
-) -> Result<(), String> {
-    let mut command = Command::new(step.program);
-    command.args(&step.args).envs(step.env).envs(env.iter().map(|(key, value)| (key, value)));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| format!("cannot run {}: {error}", step.program))?;
-    let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
-    let mut quoted = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        follow(stderr, &mut quoted, |fetched| state.phase(Phase::Installing, progress(package, fetched, began))).await;
-    }
-    let status = child.wait().await.map_err(|error| format!("cannot wait for {}: {error}", step.program))?;
-    group.0 = None;
-    if status.success() {
-        return Ok(());
-    }
-    Err(format!("{package} cannot be installed ({} {status}): {}", step.program, quoted.join(" | ")))
-}
-
-fn progress(package: &str, fetched: usize, began: Instant) -> String {
-    let fetched = if fetched > 0 { format!("{fetched} downloads, ") } else { String::new() };
-    format!("installing {package} ({fetched}{} s)", began.elapsed().as_secs())
-}
-
-/// Reads the output to its end; tells now and then how much was fetched.
-async fn follow(stderr: impl AsyncRead + Unpin, quoted: &mut Vec<String>, report: impl Fn(usize)) {
-    let mut lines = BufReader::new(stderr).lines();
-    let mut fetched = 0;
-    loop {
-        match tokio::time::timeout(Duration::from_secs(1), lines.next_line()).await {
-            Ok(Ok(Some(line))) if is_download(&line) => fetched += 1,
-            Ok(Ok(Some(line))) => {
-                quoted.push(line.trim().chars().take(300).collect());
-                // npm names the cause first, uv last.
-                if quoted.len() > QUOTED {
-                    quoted.remove(QUOTED / 2);
-                }
+    async fn start(&self, spawner: &Spawner, book: &Logbook) -> Result<Child, String> {
+        let own = self.program.wrapper.first().map(PathBuf::from).unwrap_or_default();
+        let args = vec![COMMAND.into()];
+        let program = Program { program: own, args, logbook: book.clone(), ..self.program.clone() };
+        match spawner {
+            Spawner::Here => spawn(&program).map_err(|error| format!("cannot install {}: {error}", self.package)),
+            Spawner::Launcher(launcher) => {
+                launcher.install(&program).await.map_err(|error: LaunchError| error.to_string())
             }
-            Ok(Ok(None) | Err(_)) => return,
-            Err(_) => report(fetched),
         }
+    }
+
+    /// Waits for the end, and tells what is said until then.
+    async fn follow(&self, mut child: Child, plan: String, book: &Logbook) -> Result<(), String> {
+        child.send(Rope::from(bytes::Bytes::from(plan)));
+        let (mut said, mut position, began) = (Said::default(), 0, Instant::now());
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                event = child.next() => if matches!(event, Event::Lost(_)) { break },
+                (lines, next) = book.after(position) => {
+                    position = next;
+                    self.note(&mut said, &lines);
+                }
+                _ = tick.tick() => self.state.phase(Phase::Installing, said.progress(self.package, began)),
+            }
+        }
+        if let Some((lines, _)) = book.after(position).now_or_never() {
+            self.note(&mut said, &lines);
+        }
+        let (package, quoted) = (self.package, said.quoted.join(" | "));
+        match child.exit().unwrap_or_default() {
+            Exit { code: Some(0), .. } => Ok(()),
+            Exit { code: Some(_), .. } => Err(format!("{package} cannot be installed: {quoted}")),
+            exit @ Exit { signal: Some(_), .. } => Err(format!("the installation of {package} {exit}: {quoted}")),
+            _ => Err(format!("the installation of {package} was lost with the launcher that ran it")),
+        }
+    }
+
+    fn note(&self, said: &mut Said, lines: &[Arc<str>]) {
+        lines.iter().filter(|line| said.takes(line)).for_each(|line| self.program.logbook.push(line));
+    }
+}
+
+/// What the commands have said so far.
+#[derive(Debug, Default)]
+struct Said {
+    fetched: usize,
+    quoted: Vec<String>,
+}
+
+impl Said {
+    /// Takes a line; whether it is worth to be read by people.
+    fn takes(&mut self, line: &str) -> bool {
+        if is_download(line) {
+            self.fetched += 1;
+            return false;
+        }
+        self.quoted.push(line.trim().chars().take(LINE_CHARS).collect());
+        // npm names the cause first, uv last.
+        if self.quoted.len() > QUOTED {
+            self.quoted.remove(QUOTED / 2);
+        }
+        true
+    }
+
+    fn progress(&self, package: &str, began: Instant) -> String {
+        let fetched = if self.fetched > 0 { format!("{} downloads, ", self.fetched) } else { String::new() };
+        format!("installing {package} ({fetched}{} s)", began.elapsed().as_secs())
     }
 }
 
 /// Lines that npm and uv write for each download; they name hosts, which are nobody's business.
 fn is_download(line: &str) -> bool {
     line.starts_with("npm http ") || line.trim_start().starts_with("Downloading ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn downloads_are_counted_and_of_the_rest_the_first_and_the_last_lines_are_quoted() {
+        let mut said = Said::default();
+        assert!(!said.takes("npm http fetch GET 200 https://registry.example/p 10ms"));
+        assert!(!said.takes("  Downloading pydantic-core (2.0MiB)"));
+        for number in 0..100 {
+            assert!(said.takes(&format!("line {number}")));
+        }
+        let expected = ["line 0", "line 1", "line 2", "line 3", "line 96", "line 97", "line 98", "line 99"];
+        assert_eq!(said.quoted, expected);
+        assert_eq!(said.progress("p", Instant::now()), "installing p (2 downloads, 0 s)");
+    }
 }

@@ -1,15 +1,18 @@
 //! `npx [OPTIONS] PACKAGE[@VERSION] [ARGS]`.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::Runner;
-use super::install::Step;
+use super::{Place, Recipe, Runner, Step};
+
+/// What npm is asked for, and what it has made of that.
+const MANIFEST: &str = "package.json";
+const LOCK: &str = "package-lock.json";
 
 #[derive(Debug, Default)]
 pub(super) struct Npx {
@@ -82,7 +85,7 @@ impl Npx {
         let package = base_name(&self.packages[0]);
         let root = directory.join("node_modules").join(package);
         let read = |error: &dyn std::fmt::Display| format!("package {package} has no readable package.json: {error}");
-        let text = fs::read_to_string(root.join("package.json")).map_err(|error| read(&error))?;
+        let text = fs::read_to_string(root.join(MANIFEST)).map_err(|error| read(&error))?;
         let manifest: Manifest = serde_json::from_str(&text).map_err(|error| read(&error))?;
         let own = manifest.name.rsplit('/').next().unwrap_or_default();
         match manifest.bin {
@@ -112,11 +115,22 @@ impl Runner for Npx {
         &self.packages[0]
     }
 
-    fn install(&self, directory: &Path) -> Vec<Step> {
-        let mut args: Vec<OsString> = vec!["install".into(), "--prefix".into(), directory.into()];
-        args.extend(["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=http", "--"].map(Into::into));
-        args.extend(self.packages.iter().map(Into::into));
-        vec![Step { program: "npm", args, env: Vec::new() }]
+    fn recipe(&self, directory: &str, lock: Option<&str>, _: Place) -> Result<Recipe, String> {
+        // Install scripts run, as npx has them run: some packages are built by them, and work only then.
+        let command = if lock.is_some() { "ci" } else { "install" };
+        let mut args = vec![command.to_owned(), "--prefix".to_owned(), directory.to_owned()];
+        let flags = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=http"];
+        args.extend(flags.map(ToOwned::to_owned));
+        let mut files = BTreeMap::new();
+        if let Some(lock) = lock {
+            files.insert(MANIFEST.to_owned(), manifest(lock)?);
+            files.insert(LOCK.to_owned(), lock.to_owned());
+        } else {
+            // The registry is a setting, and may have another name tomorrow.
+            args.extend(["--omit-lockfile-registry-resolved", "--"].map(ToOwned::to_owned));
+            args.extend(self.packages.iter().cloned());
+        }
+        Ok(Recipe { files, steps: vec![Step { program: "npm".to_owned(), args }] })
     }
 
     fn entry(&self, directory: &Path) -> Result<(PathBuf, Vec<PathBuf>), String> {
@@ -135,7 +149,7 @@ impl Runner for Npx {
     }
 
     fn installed(&self, directory: &Path) -> Vec<String> {
-        let lock = fs::read_to_string(directory.join("package-lock.json")).ok();
+        let lock = fs::read_to_string(directory.join(LOCK)).ok();
         let lock: Option<Lock> = lock.and_then(|text| serde_json::from_str(&text).ok());
         let packages = lock.into_iter().flat_map(|lock| lock.packages);
         let named = |(path, locked): (String, Locked)| {
@@ -145,8 +159,24 @@ impl Runner for Npx {
         packages.filter_map(named).collect()
     }
 
+    fn lock(&self, directory: &Path) -> Option<String> {
+        let text = fs::read_to_string(directory.join(LOCK)).ok()?;
+        // Half of it is white space.
+        let lock: Value = serde_json::from_str(&text).ok()?;
+        Some(lock.to_string())
+    }
+
     fn args(&self) -> &[String] {
         &self.args
+    }
+}
+
+/// The manifest that a lock file belongs to: npm wants both, and that they agree.
+fn manifest(lock: &str) -> Result<String, String> {
+    let lock: Value = serde_json::from_str(lock).map_err(|error| format!("the package lock is no JSON: {error}"))?;
+    match lock["packages"][""]["dependencies"].as_object() {
+        Some(dependencies) => Ok(json!({ "dependencies": dependencies }).to_string()),
+        None => Err("the package lock does not say what it is for".to_owned()),
     }
 }
 

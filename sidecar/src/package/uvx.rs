@@ -1,11 +1,15 @@
 //! `uvx [OPTIONS] PACKAGE[@VERSION] [ARGS]` and `uv tool run …`.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Runner;
-use super::install::Step;
+use serde::Deserialize;
+
+use super::{Place, Recipe, Runner, Step};
+
+/// The file with what is to be installed exactly, as pip reads it.
+const REQUIREMENTS: &str = "requirements.lock";
 
 #[derive(Debug, Default)]
 pub(super) struct Uvx {
@@ -76,15 +80,28 @@ impl Runner for Uvx {
         &self.requirements[0]
     }
 
-    fn install(&self, directory: &Path) -> Vec<Step> {
-        let words = |list: &[&str]| list.iter().map(OsString::from).collect::<Vec<_>>();
+    fn recipe(&self, directory: &str, lock: Option<&str>, place: Place) -> Result<Recipe, String> {
+        let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut venv = words(&["venv", "--quiet", "--allow-existing", "--no-project"]);
-        venv.extend(self.python.iter().flat_map(|python| ["--python".into(), python.into()]));
-        venv.push(directory.into());
-        let mut install = words(&["pip", "install", "--no-progress", "--python"]);
-        install.push(directory.into());
-        install.extend(self.indexes.iter().chain(&self.requirements).map(Into::into));
-        [venv, install].into_iter().map(|args| Step { program: "uv", args, env: Vec::new() }).collect()
+        venv.extend(self.python.iter().flat_map(|python| ["--python".to_owned(), python.clone()]));
+        venv.push(directory.to_owned());
+        let mut install = words(&["pip", "install", "--no-progress", "--python", directory]);
+        if place == Place::Shared {
+            // Whoever runs it could not keep what it compiles.
+            install.push("--compile-bytecode".to_owned());
+        }
+        install.extend(self.indexes.iter().cloned());
+        let mut files = BTreeMap::new();
+        match lock {
+            // It lists dependencies too, all of them.
+            Some(lock) => {
+                install.extend(words(&["--no-deps", "--requirement", &format!("{directory}/{REQUIREMENTS}")]));
+                files.insert(REQUIREMENTS.to_owned(), lock.to_owned());
+            }
+            None => install.extend(self.requirements.iter().cloned()),
+        }
+        let steps = [venv, install].into_iter().map(|args| Step { program: "uv".to_owned(), args }).collect();
+        Ok(Recipe { files, steps })
     }
 
     fn entry(&self, directory: &Path) -> Result<(PathBuf, Vec<PathBuf>), String> {
@@ -104,18 +121,67 @@ impl Runner for Uvx {
     }
 
     fn installed(&self, directory: &Path) -> Vec<String> {
-        let libraries = file_names(&directory.join("lib"));
-        let sites = libraries.iter().map(|python| directory.join("lib").join(python).join("site-packages"));
-        let infos = sites.flat_map(|site| file_names(&site));
-        let version = |info: &str| Some(info.strip_suffix(".dist-info")?.replacen('-', "==", 1));
-        let mut packages: Vec<_> = infos.filter_map(|info| version(&info)).collect();
-        packages.sort();
-        packages
+        distributions(directory).into_iter().map(|distribution| distribution.version).collect()
+    }
+
+    fn lock(&self, directory: &Path) -> Option<String> {
+        let pins: Vec<_> = distributions(directory).into_iter().map(Distribution::pin).collect();
+        (!pins.is_empty()).then(|| pins.iter().flat_map(|pin| [pin.as_str(), "\n"]).collect())
     }
 
     fn args(&self) -> &[String] {
         &self.args
     }
+}
+
+/// Something that is installed.
+struct Distribution {
+    /// `name==version`.
+    version: String,
+    /// Where it came from, when that was no index.
+    origin: Option<Origin>,
+}
+
+/// `direct_url.json`, which says so (PEP 610).
+#[derive(Deserialize)]
+struct Origin {
+    url: String,
+    vcs_info: Option<Vcs>,
+    subdirectory: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Vcs {
+    vcs: String,
+    commit_id: String,
+}
+
+impl Distribution {
+    /// The requirement that is met by this and nothing else.
+    fn pin(self) -> String {
+        let Some(Origin { url, vcs_info, subdirectory }) = self.origin else { return self.version };
+        let name = self.version.split("==").next().unwrap_or_default();
+        let place = subdirectory.map_or_else(String::new, |folder| format!("#subdirectory={folder}"));
+        match vcs_info {
+            Some(Vcs { vcs, commit_id }) => format!("{name} @ {vcs}+{url}@{commit_id}{place}"),
+            None => format!("{name} @ {url}{place}"),
+        }
+    }
+}
+
+/// What is installed, by name.
+fn distributions(directory: &Path) -> Vec<Distribution> {
+    let libraries = file_names(&directory.join("lib"));
+    let sites = libraries.iter().map(|python| directory.join("lib").join(python).join("site-packages"));
+    let infos = sites.flat_map(|site| file_names(&site).into_iter().map(move |name| (site.join(&name), name)));
+    let distribution = |(path, name): (PathBuf, String)| {
+        let version = name.strip_suffix(".dist-info")?.replacen('-', "==", 1);
+        let origin = fs::read(path.join("direct_url.json")).ok();
+        Some(Distribution { version, origin: origin.and_then(|text| serde_json::from_slice(&text).ok()) })
+    };
+    let mut found: Vec<_> = infos.filter_map(distribution).collect();
+    found.sort_by(|one, other| one.version.cmp(&other.version));
+    found
 }
 
 fn file_names(directory: &Path) -> Vec<String> {

@@ -4,6 +4,9 @@
 //! [`Report`]). It hands the ends of each process's pipes over as file descriptors, so that no byte that a server reads
 //! or writes passes through it. What runs beside a launcher is not trusted: all that comes from there is bounded, and a
 //! connection that breaks the rules is closed, whereupon the launcher ends everything it has started.
+//!
+//! A launcher may be there to install only ([`Role::Installer`]). It is told when all is done ([`Launcher::installed`]),
+//! and makes room for the one that runs the server.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,7 +27,7 @@ mod channel;
 mod frame;
 
 pub use channel::{Channel, MAX_FDS, MAX_FRAME};
-pub use frame::{Hidden, Order, Report, Spawn};
+pub use frame::{Hidden, Order, Report, Role, Spawn};
 
 /// Requests that may wait to be written to the launcher: several for each process that is reasonable. When there is no
 /// room the launcher does not read, and its connection is cut.
@@ -61,6 +64,8 @@ pub enum LaunchError {
 #[derive(Clone, Debug)]
 pub struct Launcher {
     current: watch::Sender<Option<Connection>>,
+    /// Whether installers have nothing to do any more.
+    installed: watch::Sender<bool>,
     patience: Duration,
 }
 
@@ -69,6 +74,9 @@ pub struct Launcher {
 struct Connection {
     requests: Requests,
     secrets: Hidden<Arc<[String]>>,
+    role: Role,
+    /// Where its own program is.
+    own: Arc<str>,
 }
 
 /// The way to the task that owns the connection.
@@ -102,7 +110,7 @@ pub(super) struct Launched {
 impl Launcher {
     /// With no launcher yet. [`Self::spawn`] waits for one for as long as `patience`.
     pub fn new(patience: Duration) -> Self {
-        Self { current: watch::Sender::new(None), patience }
+        Self { current: watch::Sender::new(None), installed: watch::Sender::new(false), patience }
     }
 
     /// Talks to a launcher until its connection ends; the processes that it runs are lost then. Calls `connected` when
@@ -113,15 +121,17 @@ impl Launcher {
     pub async fn attend(&self, stream: UnixStream, connected: impl FnOnce(), drain: impl Fn()) -> io::Result<()> {
         let mut channel = Channel::new(stream);
         let hello = timeout(PATIENCE, channel.receive()).await?;
-        let Some((Report::Hello { secrets }, _)) = hello? else { return Err(invalid("it does not say hello")) };
+        let Some((Report::Hello { secrets, role, own }, _)) = hello? else {
+            return Err(invalid("it does not say hello"));
+        };
         let (queue, requests) = mpsc::channel(REQUESTS);
         let cut = CancellationToken::new();
-        let connection =
-            Connection { requests: Requests { queue, cut: cut.clone() }, secrets: Hidden(secrets.0.into()) };
+        let (secrets, own) = (Hidden(secrets.0.into()), own.into());
+        let connection = Connection { requests: Requests { queue, cut: cut.clone() }, secrets, role, own };
         self.current.send_replace(Some(connection));
         connected();
         let ended = tokio::select! {
-            ended = talk(channel, requests, drain) => ended,
+            ended = talk(channel, requests, drain, self.done(role)) => ended,
             () = cut.cancelled() => Err(invalid("it does not read")),
         };
         self.current.send_replace(None);
@@ -133,26 +143,65 @@ impl Launcher {
     /// # Errors
     /// See [`LaunchError`].
     pub async fn spawn(&self, program: &Program) -> Result<Child, LaunchError> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let id = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let order = Spawn::new(id, program).ok_or(LaunchError::NotText)?;
-        let Connection { requests, secrets } = self.connection().await?;
-        let ((started, pipes), (ended, end)) = (oneshot::channel(), oneshot::channel());
-        let request = Request::Spawn(order, Waiting { started: Some(started), ended });
-        requests.queue.send(request).await.map_err(|_| LaunchError::Lost)?;
-        // From here on it is ended when this future is dropped.
-        let launched = Launched { id, requests, ended: end };
-        let pipes = timeout(PATIENCE, pipes).await.map_err(|_| LaunchError::Silent)?;
-        let pipes = pipes.map_err(|_| LaunchError::Lost)??;
-        Ok(Child::of(program, Process::launched(launched), pipes, secrets.0.iter().cloned()))
+        let connection = self.connection(|connection| connection.role == Role::Server).await?;
+        start(connection, program).await
     }
 
-    async fn connection(&self) -> Result<Connection, LaunchError> {
+    /// Starts the launcher's own program at an installer, with the arguments and the environment of `program`.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub async fn install(&self, program: &Program) -> Result<Child, LaunchError> {
+        let connection = self.connection(|connection| connection.role == Role::Installer).await?;
+        let own = Program { program: (&*connection.own).into(), ..program.clone() };
+        start(connection, &own).await
+    }
+
+    /// What the launcher is there for that is connected, or the next one.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn role(&self) -> Result<Role, LaunchError> {
+        self.connection(|_| true).await.map(|connection| connection.role)
+    }
+
+    /// Says that nothing is to be installed any more: an installer that is connected, or comes, is told so and may go.
+    pub fn installed(&self) {
+        self.installed.send_replace(true);
+    }
+
+    /// Returns when one of that role has nothing to do any more.
+    async fn done(&self, role: Role) {
+        let mut installed = self.installed.subscribe();
+        match role {
+            // The sender is this launcher's own.
+            Role::Installer => drop(installed.wait_for(|installed| *installed).await),
+            Role::Server => std::future::pending().await,
+        }
+    }
+
+    async fn connection(&self, wanted: impl Fn(&Connection) -> bool) -> Result<Connection, LaunchError> {
         let mut current = self.current.subscribe();
-        let connected = timeout(self.patience, current.wait_for(Option::is_some)).await;
+        let connected = timeout(self.patience, current.wait_for(|current| current.as_ref().is_some_and(&wanted))).await;
         let connection = connected.ok().and_then(|current| current.ok()?.clone());
         connection.ok_or(LaunchError::NoLauncher(self.patience))
     }
+}
+
+/// Starts a program over this connection.
+async fn start(connection: Connection, program: &Program) -> Result<Child, LaunchError> {
+    static NUMBERS: AtomicU64 = AtomicU64::new(0);
+    let Connection { requests, secrets, .. } = connection;
+    let id = NUMBERS.fetch_add(1, Ordering::Relaxed);
+    let order = Spawn::new(id, program).ok_or(LaunchError::NotText)?;
+    let ((started, pipes), (ended, end)) = (oneshot::channel(), oneshot::channel());
+    let request = Request::Spawn(order, Waiting { started: Some(started), ended });
+    requests.queue.send(request).await.map_err(|_| LaunchError::Lost)?;
+    // From here on it is ended when this future is dropped.
+    let launched = Launched { id, requests, ended: end };
+    let pipes = timeout(PATIENCE, pipes).await.map_err(|_| LaunchError::Silent)?;
+    let pipes = pipes.map_err(|_| LaunchError::Lost)??;
+    Ok(Child::of(program, Process::launched(launched), pipes, secrets.0.iter().cloned()))
 }
 
 impl Launched {
@@ -186,8 +235,14 @@ pub async fn refuse(stream: UnixStream, reason: &str) -> io::Result<()> {
 }
 
 /// Hands requests to the launcher, and its reports to who waits for them, until the connection ends.
-async fn talk(mut channel: Channel, mut requests: mpsc::Receiver<Request>, drain: impl Fn()) -> io::Result<()> {
+async fn talk(
+    mut channel: Channel,
+    mut requests: mpsc::Receiver<Request>,
+    drain: impl Fn(),
+    done: impl Future<Output = ()>,
+) -> io::Result<()> {
     let mut waiting: HashMap<u64, Waiting> = HashMap::new();
+    let mut done = std::pin::pin!(done);
     loop {
         tokio::select! {
             report = channel.receive() => match report? {
@@ -222,6 +277,7 @@ async fn talk(mut channel: Channel, mut requests: mpsc::Receiver<Request>, drain
                 };
                 timeout(PATIENCE, channel.send(&order, &[])).await??;
             }
+            () = &mut done => return timeout(PATIENCE, channel.send(&Order::Done, &[])).await?,
         }
     }
 }

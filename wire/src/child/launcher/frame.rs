@@ -19,6 +19,8 @@ pub enum Order {
         /// The signal's number.
         signal: i32,
     },
+    /// All is installed that an [`Role::Installer`] was there for; nothing follows.
+    Done,
     /// Go away; nothing follows.
     Refuse {
         /// Why.
@@ -49,6 +51,12 @@ pub enum Report {
     Hello {
         /// What is not to be shown of the environment that processes inherit from the launcher.
         secrets: Hidden<Vec<String>>,
+        /// What is to be started there.
+        #[serde(default)]
+        role: Role,
+        /// Where the launcher's own program is.
+        #[serde(default)]
+        own: String,
     },
     /// A process runs. With this frame come the other ends of its standard input, output and error.
     Started {
@@ -75,6 +83,17 @@ pub enum Report {
     },
     /// The launcher was told to stop. It goes on until the sidecar closes the connection.
     Drain,
+}
+
+/// What a launcher is there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Role {
+    /// It runs the server's processes.
+    #[default]
+    Server,
+    /// It installs what they run from, where only it may write; and ends before they come.
+    Installer,
 }
 
 /// Something that may be secret, and is therefore not shown.

@@ -27,6 +27,10 @@ fn program() -> Program {
     }
 }
 
+fn hello(role: Role) -> Report {
+    Report::Hello { secrets: Hidden(vec!["inherited".into()]), role, own: "/mcp/own".into() }
+}
+
 /// A sidecar's side, and the launcher's that has said hello to it.
 async fn connected() -> (Launcher, Channel, tokio::task::JoinHandle<io::Result<()>>) {
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -34,7 +38,7 @@ async fn connected() -> (Launcher, Channel, tokio::task::JoinHandle<io::Result<(
     let attended = launcher.clone();
     let task = tokio::spawn(async move { attended.attend(ours, || {}, || {}).await });
     let channel = Channel::new(theirs);
-    channel.send(&Report::Hello { secrets: Hidden(vec!["inherited".into()]) }, &[]).await.unwrap();
+    channel.send(&hello(Role::Server), &[]).await.unwrap();
     (launcher, channel, task)
 }
 
@@ -162,7 +166,7 @@ async fn a_process_whose_launcher_is_gone_is_lost_and_the_next_launcher_starts_a
     let mut next = Channel::new(theirs);
     let attended = async { launcher.attend(ours, || {}, || {}).await };
     let refused = async {
-        next.send(&Report::Hello { secrets: Hidden(Vec::new()) }, &[]).await.unwrap();
+        next.send(&hello(Role::Server), &[]).await.unwrap();
         let id = ordered(&mut next).await.id;
         next.send(&Report::Failed { id, error: "no such program".into() }, &[]).await.unwrap();
         drop(next);
@@ -230,6 +234,60 @@ async fn what_is_not_three_pipes_is_refused() {
         });
         assert!(matches!(child, Err(LaunchError::Pipes(_))), "{child:?}");
     }
+}
+
+#[tokio::test]
+async fn an_installer_runs_its_own_program_only_and_goes_when_all_is_done() {
+    let launcher = Launcher::new(PATIENCE);
+    let program = program();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut channel = Channel::new(theirs);
+    let attended = tokio::spawn({
+        let launcher = launcher.clone();
+        async move { launcher.attend(ours, || {}, || {}).await }
+    });
+    channel.send(&hello(Role::Installer), &[]).await.unwrap();
+    assert_eq!(launcher.role().await.unwrap(), Role::Installer);
+    let (child, ends) = tokio::join!(launcher.install(&program), async {
+        let spawn = ordered(&mut channel).await;
+        assert_eq!((spawn.program.as_str(), &spawn.args.0[..]), ("/mcp/own", &["--flag".to_owned()][..]));
+        started(&channel, spawn.id).await
+    });
+    drop((child.unwrap(), ends));
+    assert!(matches!(channel.receive().await.unwrap(), Some((Order::Signal { .. }, _))));
+    launcher.installed();
+    let last = loop {
+        match channel.receive().await.unwrap() {
+            Some((Order::Signal { .. }, _)) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(last, Some((Order::Done, _))), "{last:?}");
+    attended.await.unwrap().unwrap();
+    assert!(channel.receive::<Order>().await.unwrap().is_none());
+    // One that comes later has nothing to do.
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut late = Channel::new(theirs);
+    late.send(&hello(Role::Installer), &[]).await.unwrap();
+    launcher.attend(ours, || {}, || {}).await.unwrap();
+    assert!(matches!(late.receive().await.unwrap(), Some((Order::Done, _))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_servers_process_waits_for_a_launcher_that_is_no_installer() {
+    let launcher = Launcher::new(PATIENCE);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let channel = Channel::new(theirs);
+    channel.send(&hello(Role::Installer), &[]).await.unwrap();
+    let attended = async { launcher.attend(ours, || {}, || {}).await };
+    let program = program();
+    let refused = async {
+        let error = launcher.spawn(&program).await.unwrap_err();
+        assert!(matches!(error, LaunchError::NoLauncher(_)), "{error}");
+        drop(channel);
+    };
+    let (attended, ()) = tokio::join!(attended, refused);
+    attended.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
