@@ -1,10 +1,12 @@
 # A node: containerd, kubelet and kube-proxy in a network namespace of its own.
 
+# Images are kept in memory: on a disk, to load and to remove them takes half a minute each. Volumes are not, since
+# what a pod writes there would count as its memory.
 write_containerd_config() {
     local node=$1
     cat >"$state/node-$node/containerd.toml" <<TOML
 version = 2
-root = "/run/cluster/node-$node/containerd"
+root = "/run/node-$node/images"
 state = "/run/node-$node/containerd"
 [grpc]
 address = "/run/node-$node/containerd.sock"
