@@ -78,5 +78,6 @@ ports:
 - {name: dns, port: 53, protocol: UDP}
 - {name: dns-tcp, port: 53, protocol: TCP}
 YAML
+    wait_for 10 kubectl auth can-i list services --all-namespaces --as system:coredns || die "the roles do not work"
     launch 1 coredns coredns -conf /run/cluster/Corefile
 }

@@ -61,7 +61,7 @@ own_start() {
 }
 
 own_down_after_failure() {
-    local log jobs
+    local status=$? log jobs
     trap - EXIT
     mapfile -t jobs < <(jobs -p)
     if ((${#jobs[@]})); then kill "${jobs[@]}" 2>/dev/null || true; wait; fi
@@ -69,7 +69,7 @@ own_down_after_failure() {
         if [[ -s $log ]]; then printf '\n== %s\n%s\n' "${log##*/}" "$(tail -n 5 "$log")" >&2; fi
     done
     own_down
-    exit 1
+    exit "$status"
 }
 
 own_down() {

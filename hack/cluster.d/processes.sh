@@ -40,7 +40,7 @@ inside() { nsenter --target "$(first_process)" --mount --pid --net="$state/netwo
 
 start() {
     local node
-    node=$(cat "$state/components/$1.node" 2>/dev/null) || die "no component is named '$1': $(components)"
+    node=$(cat "$state/components/$1.node" 2>/dev/null) || die "no component is named '$1'; there are: $(components)"
     # shellcheck disable=SC2016 # expanded by the inner shell
     inside "$node" setsid --fork sh -c 'echo $$ >"/run/pids/$1"; PATH=/run/bin:$PATH . "/run/cluster/components/$1"' \
         sh "$1" </dev/null >>"$state/logs/$1" 2>&1
@@ -49,7 +49,7 @@ start() {
 # Kills a component as a failure would; pods of a stopped kubelet go on.
 stop() {
     # shellcheck disable=SC2016 # expanded by the inner shell
-    inside 1 sh -c 'kill -9 "$(cat "/run/pids/$1")"' sh "$1" || die "'$1' is not running: $(components)"
+    inside 1 sh -c 'kill -9 "$(cat "/run/pids/$1")"' sh "$1" 2>/dev/null || die "'$1' is not running; there are: $(components)"
 }
 
 components() { find "$state/components" -name '*.node' -printf '%f\n' | sed 's/\.node$//' | sort | tr '\n' ' '; }

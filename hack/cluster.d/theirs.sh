@@ -6,8 +6,8 @@ need_kubectl() { have kubectl || PATH=$("$here/../tools" path kube):$PATH; }
 current_up() {
     need_kubectl
     mkdir -p "$state"
-    (umask 077 && kubectl_of_user config view --minify --flatten >"$state/kubeconfig") || current_failed
-    kubectl get --raw /readyz >/dev/null || current_failed
+    (umask 077 && kubectl_of_user config view --minify --flatten >"$state/kubeconfig") 2>/dev/null || current_failed
+    kubectl get --raw /readyz >/dev/null 2>&1 || current_failed
     publish_registries default
     say "using the context $(kubectl config current-context)"
 }

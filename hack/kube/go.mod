@@ -216,7 +216,7 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
-// What Kubernetes requires at v0.0.0, since it has them in its own repository.
+// Modules that live in the repository of Kubernetes.
 replace (
 	k8s.io/api => k8s.io/api v0.36.3
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.3
