@@ -112,6 +112,18 @@ readme: compiled ## what the documents say: commands, examples, addresses, the m
 deny: toolchain ## licences, sources and bans of the dependencies
 	@"$$(hack/tools path cargo-deny)/cargo-deny" check --hide-inclusion-graph bans licenses sources
 
+# --- cluster -------------------------------------------------------------------------------------
+
+.PHONY: cluster-up cluster-down cluster-smoke
+cluster-up: ## a Kubernetes to test with (CLUSTER=own|current|kind): ten minutes at the first time
+	$(call say,starting a cluster)
+	@hack/cluster up
+	@echo "export KUBECONFIG=$$(hack/cluster kubeconfig)"
+cluster-down: ## remove what cluster-up made
+	@hack/cluster down
+cluster-smoke: ## all that a test may ask of the cluster, once: pods, network, registries, nothing left behind
+	@hack/cluster smoke
+
 # --- longer, on demand ---------------------------------------------------------------------------
 
 .PHONY: soak
@@ -145,8 +157,9 @@ doc: toolchain ## documentation of the code, private items included
 	@RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --document-private-items
 
 .PHONY: clean-cache
-clean-cache: ## remove the tools that hack/tools installed
+clean-cache: ## remove the tools that hack/tools installed, and images
 	@hack/tools clean
+	@hack/images clean
 
 .PHONY: toolchain
 toolchain:
