@@ -156,3 +156,19 @@ async fn a_client_that_stops_reading_its_stream_takes_its_processes_along() {
         .unwrap_or_else(|_| panic!("{}", gateway.census()));
     drop(stream);
 }
+
+#[tokio::test]
+async fn large_results_that_come_at_once_all_arrive() {
+    let gateway = gateway(json!({"a": fixture(&[])})).await;
+    for (base, tool) in [("/a", "blob"), ("", "a-blob")] {
+        let sse = SseClient::connect(&gateway.url(&format!("{base}/sse"))).await.unwrap();
+        let http = HttpClient::connect(&gateway.url(&format!("{base}/mcp")), "2025-11-25").await.unwrap();
+        let clients: [&dyn Client; 2] = [&sse, &http];
+        for client in clients {
+            let calls = (0..7).map(|_| client.tool_text(tool, json!({"bytes": 1_000_000})));
+            for text in futures::future::join_all(calls).await {
+                assert_eq!(text.unwrap().len(), 1_000_000, "{base}");
+            }
+        }
+    }
+}

@@ -91,7 +91,8 @@ impl Packages {
     }
 
     async fn find(&self, program: &Program, spawner: &Spawner, state: &State) -> Result<Program, String> {
-        let direct = Program { program: self.locate(&program.program, spawner)?, ..program.clone() };
+        let path = self.path(program);
+        let direct = Program { program: locate(&program.program, &path, spawner)?, ..program.clone() };
         let Some(root) = &self.directory else { return Ok(direct) };
         let Some(runner) = runner(program) else { return Ok(direct) };
         let lock = self.locked(&*runner);
@@ -105,33 +106,39 @@ impl Packages {
                 );
                 return Ok(direct);
             }
-            state.phase(Phase::Installing, format!("installing {}", runner.package()));
-            tracing::info!(package = runner.package(), "installing");
             let plan = plan(root, &*runner, &directory, lock.as_deref(), spawner)?;
-            let (package, limit) = (runner.package(), self.timeout);
-            Installation { package, program: &direct, limit, state }.run(&plan, spawner).await?;
-            tracing::info!(package = runner.package(), "installed");
+            let mut installer = direct.clone();
+            if matches!(spawner, Spawner::Here) {
+                let there = |step: &Step| find_program(Path::new(&step.program), &path).is_some();
+                if !plan.steps.iter().all(there) {
+                    tracing::info!("what would install the package is not there: the command runs as it stands");
+                    return Ok(direct);
+                }
+                installer.env.retain(|(key, _)| key != "PATH");
+                installer.env.push(("PATH".to_owned(), path.clone()));
+            }
+            let (package, limit) = (masked(runner.package()), self.timeout);
+            state.phase(Phase::Installing, format!("installing {package}"));
+            tracing::info!(package, "installing");
+            Installation { package: &package, program: &installer, limit, state }.run(&plan, spawner).await?;
+            tracing::info!(package, "installed");
         }
         let (entry, mut first) = runner.entry(&directory).map_err(|error| unseen(&directory).unwrap_or(error))?;
         state.packages(runner.installed(&directory));
         if self.lock.is_some() {
             state.lock(runner.lock(&directory).map(|content| PackageLock { key: digest(&*runner), content }));
         }
-        let entry = self.locate(&entry, spawner)?;
+        let entry = locate(&entry, &path, spawner)?;
         let args = first.drain(..).map(PathBuf::into_os_string).chain(runner.args().iter().map(Into::into)).collect();
         Ok(Program { program: entry, args, ..program.clone() })
     }
 
-    /// Where a program is; what is started elsewhere is looked for there.
-    fn locate(&self, program: &Path, spawner: &Spawner) -> Result<PathBuf, String> {
-        let missing = || {
-            let hint = program.to_str().map_or("", hint);
-            format!("program `{}` was not found; looked in {}{hint}", program.display(), self.path)
-        };
-        match spawner {
-            Spawner::Here => find_program(program, &self.path).ok_or_else(missing),
-            Spawner::Launcher(_) => Ok(program.to_owned()),
-        }
+    /// Where the programs of a command are looked for: beside it, where its place is given; then in its own `PATH`, else
+    /// in this program's.
+    fn path(&self, program: &Program) -> String {
+        let own = program.env.iter().find(|(key, _)| key == "PATH").map_or(&self.path, |(_, path)| path);
+        let beside = program.program.parent().and_then(Path::to_str).filter(|directory| !directory.is_empty());
+        beside.map_or_else(|| own.clone(), |directory| format!("{directory}:{own}"))
     }
 
     /// The versions that were decided for this command line; a lock for another counts for nothing.
@@ -149,6 +156,30 @@ impl Packages {
             }
         }
     }
+}
+
+/// Where a program is; what is started elsewhere is looked for there.
+fn locate(program: &Path, path: &str, spawner: &Spawner) -> Result<PathBuf, String> {
+    let missing = || {
+        let hint = program.to_str().map_or("", hint);
+        format!("program `{}` was not found; looked in {path}{hint}", program.display())
+    };
+    match spawner {
+        Spawner::Here => find_program(program, path).ok_or_else(missing),
+        Spawner::Launcher(_) => Ok(program.to_owned()),
+    }
+}
+
+/// A text for people, without the credentials in its URLs.
+fn masked(text: &str) -> String {
+    let (mut masked, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once("://") {
+        let end = after.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(after.len());
+        let place = after[..end].rfind('@').map_or(0, |at| at + 1);
+        masked.extend([before, "://", if place > 0 { "…@" } else { "" }]);
+        rest = &after[place..];
+    }
+    masked + rest
 }
 
 /// Where an installation is, or is to be. One that came about without a lock serves for the lock that it led to.

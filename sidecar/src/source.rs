@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use mcp::json::Rope;
 use mcp::session::mux::Loss;
@@ -23,6 +24,8 @@ pub struct Processes {
     packages: Packages,
     spawner: Spawner,
     resolved: OnceCell<Program>,
+    /// When that failed last, and why.
+    failed: Mutex<Option<(Instant, Loss)>>,
     spares: Mutex<Vec<Process>>,
     warm_spares: usize,
     /// Whether the server has shown that it works: spares of one that does not are of no use.
@@ -55,7 +58,8 @@ impl Processes {
         state.transport("stdio");
         let (resolved, spares, works) = (OnceCell::new(), Mutex::default(), AtomicBool::new(false));
         let filling = tokio::sync::Mutex::default();
-        Self { program, packages, spawner, resolved, spares, warm_spares, works, filling, state }
+        let failed = Mutex::default();
+        Self { program, packages, spawner, resolved, failed, spares, warm_spares, works, filling, state }
     }
 
     /// The server works: spares are kept from now on.
@@ -108,12 +112,22 @@ impl Processes {
     }
 
     async fn resolve(&self) -> Result<&Program, Loss> {
+        let asked = Instant::now();
         let resolve = async || {
-            let resolved = self.packages.resolve(&self.program, &self.spawner, &self.state).await?;
+            // Whoever waited for an attempt that failed has its answer, and does not make the next one wait for another.
+            if let Some((_, loss)) = self.failed().clone().filter(|(when, _)| *when >= asked) {
+                return Err(loss);
+            }
+            let resolved = self.packages.resolve(&self.program, &self.spawner, &self.state).await;
+            let resolved = resolved.inspect_err(|loss| *self.failed() = Some((Instant::now(), loss.clone())))?;
             self.state.phase(Phase::Starting, "starting");
             Ok(resolved)
         };
         self.resolved.get_or_try_init(resolve).await
+    }
+
+    fn failed(&self) -> std::sync::MutexGuard<'_, Option<(Instant, Loss)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Process>> {
@@ -154,7 +168,7 @@ impl Link for Process {
     }
 }
 
-/// Where a program is, as a shell would find it.
+/// Where a program is, as a shell would find it; but for empty entries of the path, which mean the current directory.
 pub fn find_program(program: &std::path::Path, path: &str) -> Option<PathBuf> {
     let is_file = |candidate: &PathBuf| {
         use std::os::unix::fs::PermissionsExt as _;
@@ -163,5 +177,6 @@ pub fn find_program(program: &std::path::Path, path: &str) -> Option<PathBuf> {
     if program.components().count() > 1 {
         return Some(program.to_owned()).filter(is_file);
     }
-    path.split(':').map(|directory| PathBuf::from(directory).join(program)).find(is_file)
+    let directories = path.split(':').filter(|directory| !directory.is_empty());
+    directories.map(|directory| PathBuf::from(directory).join(program)).find(is_file)
 }

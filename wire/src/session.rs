@@ -16,8 +16,10 @@ use tokio::sync::{Notify, mpsc};
 /// Commands that may wait for a session's task. Each is one HTTP request, which waits until there is room.
 pub const COMMAND_QUEUE: usize = 256;
 /// What may wait for one client's connection, in bytes: beyond that it is too slow and cut. A single message may always
-/// wait, however large.
-const STREAM_BYTES: usize = 4 << 20;
+/// wait, however large; by default they are as large as this, so that the bound is no higher for several.
+const STREAM_BYTES: usize = 16 << 20;
+/// The same for a reader in this program, which is about to take what waits.
+const INSIDE_BYTES: usize = 512 << 20;
 /// What a message that waits costs beside its text, in bytes.
 const MESSAGE_COST: usize = 256;
 /// So many messages may wait at most, by these two.
@@ -137,6 +139,7 @@ pub enum RefusedRequest {
 pub struct StreamTx {
     frames: mpsc::Sender<Frame>,
     shared: Arc<Shared>,
+    max_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -199,7 +202,8 @@ pub fn stream(departures: &Arc<Departures>, session: SessionKey) -> (StreamTx, S
     let (tx, rx) = mpsc::channel(STREAM_QUEUE);
     let shared = Arc::new(Shared::default());
     let farewell = Some((Arc::clone(departures), session));
-    (StreamTx { frames: tx, shared: Arc::clone(&shared) }, StreamRx { frames: rx, shared, farewell })
+    let tx = StreamTx { frames: tx, shared: Arc::clone(&shared), max_bytes: STREAM_BYTES };
+    (tx, StreamRx { frames: rx, shared, farewell })
 }
 
 impl StreamTx {
@@ -207,7 +211,7 @@ impl StreamTx {
     pub fn offer(&self, frame: Frame) -> Result<(), Cut> {
         let bytes = frame.bytes();
         let queued = self.shared.queued_bytes.load(Ordering::Relaxed);
-        if queued > 0 && queued + bytes > STREAM_BYTES {
+        if queued > 0 && queued + bytes > self.max_bytes {
             return Err(Cut::Slow);
         }
         self.frames.try_send(frame).map_err(|error| match error {
@@ -404,6 +408,14 @@ impl SessionHandle {
         Ok(rx)
     }
 
+    /// The same for a reader in this program: it is not cut for a burst that no network would take at once.
+    pub async fn listen_inside(&self) -> Result<StreamRx, Ended> {
+        let (stream, rx) = self.stream();
+        let stream = StreamTx { max_bytes: INSIDE_BYTES, ..stream };
+        self.send(Command::Listen { session: self.key, after: None, stream }).await?;
+        Ok(rx)
+    }
+
     /// Ends the session.
     pub async fn close(&self) -> Result<(), Ended> {
         self.send(Command::Close { session: self.key }).await
@@ -465,7 +477,7 @@ mod tests {
     #[tokio::test]
     async fn a_burst_may_wait_and_what_is_too_much_is_refused_until_it_is_read() {
         let (tx, mut rx) = stream(&Arc::default(), SessionKey(1));
-        for (bytes, fit) in [(50, 13_000..16_000), (1 << 20, 3..4), (10 << 20, 1..2)] {
+        for (bytes, fit) in [(50, 50_000..60_000), (2 << 20, 7..8), (10 << 20, 1..2)] {
             let taken = std::iter::from_fn(|| tx.offer(message(bytes)).ok()).count();
             assert!(fit.contains(&taken), "{taken} messages of {bytes} bytes");
             assert_eq!(tx.offer(message(bytes)), Err(Cut::Slow));

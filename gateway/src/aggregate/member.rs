@@ -168,7 +168,7 @@ impl Opener {
         let handle = hub.add(id, caller, Transport::Sse)?;
         drop(commands);
         self.tasks.spawn(hub.run());
-        let frames = handle.listen(None).await.ok()?;
+        let frames = handle.listen_inside().await.ok()?;
         let member = Member { uid, handle, frames };
         let hello = RequestId::from_raw(bytes::Bytes::from_static(HELLO))?;
         member.send(Message::call(Some(&hello), "initialize", Some(params))).await.ok()?;

@@ -12,6 +12,7 @@ use wire::link::{Event, Link as _};
 use wire::logbook::Logbook;
 use wire::status::Phase;
 
+use super::masked;
 use super::plan::Plan;
 use crate::source::Spawner;
 use crate::state::State;
@@ -92,7 +93,7 @@ impl Installation<'_> {
     }
 
     fn note(&self, said: &mut Said, lines: &[Arc<str>]) {
-        lines.iter().filter(|line| said.takes(line)).for_each(|line| self.program.logbook.push(line));
+        lines.iter().filter(|line| said.takes(line)).for_each(|line| self.program.logbook.push(&masked(line)));
     }
 }
 
@@ -110,7 +111,7 @@ impl Said {
             self.fetched += 1;
             return false;
         }
-        self.quoted.push(line.trim().chars().take(LINE_CHARS).collect());
+        self.quoted.push(masked(line.trim()).chars().take(LINE_CHARS).collect());
         // npm names the cause first, uv last.
         if self.quoted.len() > QUOTED {
             self.quoted.remove(QUOTED / 2);

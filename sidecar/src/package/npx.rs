@@ -43,9 +43,13 @@ pub(super) fn parse(args: &[String]) -> Option<Npx> {
         npx.program = Some(first.clone());
     }
     npx.args = words.cloned().collect();
-    // A path is not a package to be kept.
-    let is_path = |package: &String| package.starts_with(['.', '/', '~']) || package.contains(':');
-    (!npx.packages.iter().any(is_path)).then_some(npx)
+    (!npx.packages.iter().any(|package| is_elsewhere(package))).then_some(npx)
+}
+
+/// Whether what is asked for is no package of a registry: a path, a URL, or a repository such as `user/name`.
+fn is_elsewhere(package: &str) -> bool {
+    let slashes = package.matches('/').count();
+    package.starts_with(['.', '/', '~']) || package.contains(':') || slashes > usize::from(package.starts_with('@'))
 }
 
 #[derive(Default, Deserialize)]
@@ -200,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_no_package_of_a_registry_is_left_to_npx() {
-        for line in ["-c ls", "./local", "git+ssh://h/r", "--node-options=x p"] {
+        for line in ["-c ls", "./local", "user/repo", "@s/p/x", "git+ssh://h/r", "--node-options=x p"] {
             assert_eq!(parsed(line), None, "{line}");
         }
     }

@@ -131,3 +131,20 @@ async fn what_is_installed_is_started_directly_through_a_launcher_without_waitin
     assert_eq!(status.packages, ["a==1"]);
     assert_eq!(status.lock, Some(PackageLock { key: digest(&*runner), content: "a==1\n".to_owned() }));
 }
+
+#[test]
+fn credentials_in_urls_are_for_nobody_to_read() {
+    assert_eq!(masked("git+https://user:t0ken@host/r@v1"), "git+https://…@host/r@v1");
+    assert_eq!(masked("no https://a@b/c and https://d/e@f here"), "no https://…@b/c and https://d/e@f here");
+    assert_eq!(masked("mcp-server-time==1.2"), "mcp-server-time==1.2");
+}
+
+#[test]
+fn programs_are_looked_for_beside_the_command_then_in_its_own_path_then_in_ours() {
+    let packages = Packages { directory: None, path: "/ours".to_owned(), timeout: Duration::ZERO, lock: None };
+    let own = |command: &str| Program { env: vec![("PATH".to_owned(), "/own".to_owned())], ..program(command) };
+    assert_eq!(packages.path(&program("uvx p")), "/ours");
+    assert_eq!(packages.path(&program("/home/u/bin/uvx p")), "/home/u/bin:/ours");
+    assert_eq!(packages.path(&own("/home/u/bin/uvx p")), "/home/u/bin:/own");
+    assert_eq!(packages.path(&own("uvx p")), "/own");
+}

@@ -49,11 +49,23 @@ pub(super) fn parse(args: &[String]) -> Option<Uvx> {
             _ => break word,
         }
     };
+    // What lies on this machine may change under the same name, and where the program's name is not said only uvx knows it.
+    let lies_here = from.iter().chain([package]).chain(&uvx.requirements).any(|it| is_path(it));
+    if lies_here || (from.is_none() && package.contains("://")) {
+        return None;
+    }
     let requirement = requirement(from.as_ref().unwrap_or(package));
     uvx.program = if from.is_some() { package.clone() } else { base_name(package) };
     uvx.requirements.insert(0, requirement);
     uvx.args = words.cloned().collect();
     Some(uvx)
+}
+
+/// Whether a requirement is a place on this machine.
+fn is_path(requirement: &str) -> bool {
+    let place = requirement.split_once('@').map_or(requirement, |(_, place)| place.trim());
+    let is = |text: &str| text.starts_with(['.', '/', '~']) || text.contains("file:");
+    is(requirement) || is(place)
 }
 
 /// `name@1.2` is `name==1.2` to pip, and `name@latest` is `name`; a URL is left alone.
@@ -223,5 +235,11 @@ mod tests {
     fn an_unknown_option_is_left_to_uvx() {
         assert_eq!(parsed("--isolated pkg"), None);
         assert_eq!(parsed("--from"), None);
+        for line in
+            ["--from . tool", "--from ../x tool", "--from /a/b tool", "./x", "--with ./y pkg", "git+https://h/r"]
+        {
+            assert_eq!(parsed(line), None, "{line}");
+        }
+        assert_eq!(parsed("--from pkg@file:///x tool"), None);
     }
 }
