@@ -24,7 +24,8 @@ cargo_test = cargo test --workspace --no-fail-fast
 tests = $(foreach file,$(1),--test $(basename $(notdir $(file))))
 matrix := e2e/tests/sdk.rs
 documents := e2e/tests/readme.rs
-e2e := $(filter-out $(matrix) $(documents),$(wildcard e2e/tests/*.rs))
+chart := e2e/tests/chart.rs
+e2e := $(filter-out $(matrix) $(documents) $(chart),$(wildcard e2e/tests/*.rs))
 integration := $(filter-out e2e/%,$(wildcard */tests/*.rs))
 
 # The fuzzer needs -Z flags, which a stable compiler takes only so. It writes what it finds into the
@@ -51,7 +52,7 @@ build: toolchain ## build the release binaries into target/release
 
 # --- check ---------------------------------------------------------------------------------------
 
-stages := fmt-check lint compile unit e2e sdk readme
+stages := fmt-check lint compile unit chart e2e sdk readme
 
 # A stage that fails does not keep the next from telling what it finds, unless nothing compiles.
 .PHONY: test
@@ -90,6 +91,12 @@ unit: compiled ## tests that need no other program: units, properties, simulatio
 	$(call say,unit tests)
 	@$(cargo_test) --lib --bins $(call tests,$(integration))
 	@$(cargo_test) --doc
+
+.PHONY: chart
+chart: compiled ## the chart, rendered: rights, pods, values; needs Go for Helm, two minutes at the first time
+	$(call say,the chart)
+	@hack/tools helm
+	@$(cargo_test) $(call tests,$(chart))
 
 .PHONY: e2e
 e2e: compiled ## our programs in front of a server that misbehaves on request
