@@ -47,8 +47,8 @@ run: $(if $(BIN),,build) ## build what is missing and serve examples/mcp.json on
 
 .PHONY: build
 build: toolchain ## build the release binaries into target/release
-	$(call say,building mcp-gateway and mcp-sidecar: some minutes at the first time)
-	@cargo build --release --package gateway --package sidecar
+	$(call say,building the programs: some minutes at the first time)
+	@cargo build --release --package gateway --package sidecar --package operator
 
 # --- check ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,113 @@
+//! The sidecars that are followed: one task for each pod, and what it heard last.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::channel::mpsc;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use tokio::task::JoinHandle;
+
+use crate::metrics::Metrics;
+use crate::probe::{Probe, SidecarStatus};
+use crate::watch::{Server, server_of};
+
+/// Between two attempts to follow a sidecar.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Once it could not be followed for some attempts, each is so much later.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+/// So many attempts count as a start: a sidecar is not there as soon as its pod has an address.
+const EARLY: u32 = 20;
+
+/// See the [module](self). Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sidecars {
+    pods: Arc<Mutex<HashMap<String, Followed>>>,
+    probe: Probe,
+    changed: mpsc::Sender<Server>,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Followed {
+    address: String,
+    status: Option<SidecarStatus>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Sidecars {
+    /// `changed` gets the server whose sidecar said something new.
+    pub(crate) fn new(probe: Probe, changed: mpsc::Sender<Server>, metrics: Metrics) -> Self {
+        Self { pods: Arc::default(), probe, changed, metrics }
+    }
+
+    /// Follows the sidecar of a pod that has an address; `audience` is the UID of its server.
+    pub(crate) fn follow(&self, pod: &Pod, audience: &str) {
+        let (Some(uid), Some(server)) = (pod.uid(), server_of(pod)) else { return };
+        let Some(address) = pod.status.as_ref().and_then(|status| status.pod_ip.clone()) else { return };
+        let mut pods = self.pods();
+        if pods.get(&uid).is_some_and(|followed| followed.address == address) {
+            return;
+        }
+        let this = self.clone();
+        let (key, to, audience) = (uid.clone(), address.clone(), audience.to_owned());
+        let task = tokio::spawn(async move { this.run(&key, &to, &audience, server).await });
+        pods.insert(uid, Followed { address, status: None, task });
+        self.metrics.sidecars.set(i64::try_from(pods.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Forgets a pod that is gone.
+    pub(crate) fn forget(&self, uid: &str) {
+        let mut pods = self.pods();
+        pods.remove(uid);
+        self.metrics.sidecars.set(i64::try_from(pods.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Forgets all but these.
+    pub(crate) fn retain(&self, uids: &HashSet<String>) {
+        self.pods().retain(|uid, _| uids.contains(uid));
+    }
+
+    /// What the sidecar of a pod said last.
+    pub(crate) fn status(&self, uid: &str) -> Option<SidecarStatus> {
+        self.pods().get(uid)?.status.clone()
+    }
+
+    async fn run(&self, uid: &str, address: &str, audience: &str, server: Server) {
+        let mut failures = 0_u32;
+        loop {
+            let mut heard = false;
+            let told = |status| {
+                heard = true;
+                self.told(uid, status, &server);
+            };
+            let why = self.probe.follow(address, audience, told).await;
+            failures = if heard { 0 } else { failures.saturating_add(1) };
+            tracing::debug!(pod = uid, address, why, "a sidecar is not followed any more");
+            tokio::time::sleep(if failures > EARLY { LONG_PAUSE } else { PAUSE }).await;
+        }
+    }
+
+    fn told(&self, uid: &str, status: SidecarStatus, server: &Server) {
+        if let Some(followed) = self.pods().get_mut(uid)
+            && followed.status.as_ref() != Some(&status)
+        {
+            followed.status = Some(status);
+        } else {
+            return;
+        }
+        // When so many wait already, the next look at all servers finds it.
+        self.changed.clone().try_send(server.clone()).ok();
+    }
+
+    fn pods(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
