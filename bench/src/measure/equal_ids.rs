@@ -23,7 +23,10 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
+    /// Another call's text.
     foreign: u64,
+    /// Errors, such as when a process for the session would be one too many.
+    refused: u64,
     lost: u64,
     /// Second answers, and answers to ids of the past.
     stray: u64,
@@ -32,7 +35,7 @@ struct Tally {
 pub(crate) async fn equal_ids(setup: &Setup, plan: &Plan) -> anyhow::Result<Findings> {
     let mut findings = Findings::default();
     let title = format!("{} sessions × {} calls with equal ids: wrong answers", plan.equal_sessions, plan.equal_calls);
-    let mut table = Table { title, columns: vec!["foreign", "lost", "duplicate"], rows: Vec::new() };
+    let mut table = Table { title, columns: vec!["foreign", "refused", "lost", "duplicate"], rows: Vec::new() };
     for mode in [Mode::Shared, Mode::PerSession] {
         let gateway = match ours::start_gateway(setup, mode).await {
             Ok(gateway) => gateway,
@@ -65,6 +68,7 @@ async fn measure(target: &Target, plan: &Plan) -> Tally {
     }
     running.join_all().await.into_iter().fold(Tally::default(), |sum, tally| Tally {
         foreign: sum.foreign + tally.foreign,
+        refused: sum.refused + tally.refused,
         lost: sum.lost + tally.lost,
         stray: sum.stray + tally.stray,
     })
@@ -72,7 +76,7 @@ async fn measure(target: &Target, plan: &Plan) -> Tally {
 
 impl Tally {
     fn row(self, name: String) -> Row {
-        Row { name, values: [self.foreign, self.lost, self.stray].map(|count| Some(as_f64(count))).to_vec() }
+        Row { name, values: [self.foreign, self.refused, self.lost, self.stray].map(|count| Some(as_f64(count))).to_vec() }
     }
 }
 
@@ -91,8 +95,11 @@ async fn one_session(target: Target, number: usize, calls: u64) -> Tally {
             Err(error) => Ok(Err(error.into())),
         };
         match answer {
-            Ok(Ok(answer)) if text_of(&answer).is_ok_and(|got| got == text) => {}
-            Ok(Ok(_)) => tally.foreign += 1,
+            Ok(Ok(answer)) => match text_of(&answer) {
+                Ok(got) if got == text => {}
+                Ok(_) => tally.foreign += 1,
+                Err(_) => tally.refused += 1,
+            },
             // After a break the rest cannot be told apart from what came before.
             Ok(Err(_)) | Err(_) => {
                 tally.lost += calls - id + 1;
