@@ -12,6 +12,7 @@ pub mod client;
 pub mod clients;
 pub mod front;
 pub mod guard;
+pub mod hop;
 pub mod hub;
 pub mod internal;
 pub mod link;
