@@ -46,13 +46,14 @@ impl Connect for Sidecar {
         let lost =
             |why: &str| Loss { message: format!("server `{}` cannot be reached now: {why}", self.name), data: None };
         let route = self.routes.get(&self.name).ok_or_else(|| lost("it has been removed"))?;
-        let endpoint = route.for_new_sessions().ok_or_else(|| lost(&route.status.message))?;
+        let endpoint = route.next_for_new_sessions().ok_or_else(|| lost(&route.status.message))?;
+        let client = self.client.for_server(route.uid);
         let site = Site {
             name: self.name.as_str().into(),
             target: Target { endpoint: endpoint.address.clone(), path: PathAndQuery::from_static("/mcp") },
             headers: self.headers.clone(),
-            calls: self.client.clone(),
-            streams: self.client.long_streams(),
+            calls: client.clone(),
+            streams: client.long_streams(),
             max_message: MAX_MESSAGE,
         };
         Ok(StreamableLink::new(Arc::new(site)))

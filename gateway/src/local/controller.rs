@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use wire::client::Endpoint as Address;
 use wire::status::{Phase, Status};
 
+use super::Request;
 use super::instance::{Happening, Instance, Report, Sidecars};
 use super::launch::launch;
-use super::{Deployed, Refusal, Request};
+use crate::backend::{Deployed, Refusal};
 use crate::routes::{Endpoint, Event, Origin, Route, Routes};
 use crate::spec::ServerSpec;
 use crate::store::{Record, StorageError, Store, Timestamp, Uid};
@@ -278,7 +279,7 @@ impl Controller {
     fn publish(&self, name: &ServerName) {
         let event = match self.servers.get(name) {
             Some(server) if !server.deleted => Event::Apply(Box::new(server.route(name))),
-            _ => Event::Delete(name.clone()),
+            _ => Event::Delete(name.to_string()),
         };
         self.routes.change(event);
     }
@@ -298,6 +299,10 @@ impl Server {
         let listening = self.instances.iter().filter(|it| it.listening);
         Route {
             name: name.clone(),
+            namespace: None,
+            resource: None,
+            short: true,
+            pending: false,
             uid: self.record.uid,
             created_at: self.record.created_at,
             spec: Arc::new(self.record.spec.clone()),
