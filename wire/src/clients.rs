@@ -114,6 +114,7 @@ impl Clients {
                     if stream.carrier() == Carrier::Plain {
                         client.streams.set_plain(id);
                     }
+                    self.departures.report_if_gone(key, &stream);
                     client.live.push((id, stream));
                 }
                 Some(messages)
@@ -144,6 +145,7 @@ impl Clients {
             }
         }
         if !resumed.finished {
+            self.departures.report_if_gone(key, &stream);
             client.live.push((resumed.stream, stream));
         }
     }

@@ -293,6 +293,8 @@ impl StreamRx {
 
 impl Drop for StreamRx {
     fn drop(&mut self) {
+        // Before it is reported: whoever takes note of the stream only now sees that it is over.
+        self.frames.close();
         if let Some((departures, session)) = self.farewell.take() {
             departures.report(Departure { session, stream: Arc::clone(&self.shared) });
         }
@@ -335,6 +337,13 @@ impl Departures {
     fn report(&self, departure: Departure) {
         self.list.lock().unwrap_or_else(PoisonError::into_inner).push(departure);
         self.arrived.notify_one();
+    }
+
+    /// Reports a stream whose reader went before the session took note of it, and was reported in vain.
+    pub fn report_if_gone(&self, session: SessionKey, stream: &StreamTx) {
+        if stream.frames.is_closed() {
+            self.report(Departure { session, stream: Arc::clone(&stream.shared) });
+        }
     }
 
     /// Waits for some. Nothing is lost when the future is dropped.

@@ -76,7 +76,10 @@ async fn measure(target: &Target, plan: &Plan) -> Tally {
 
 impl Tally {
     fn row(self, name: String) -> Row {
-        Row { name, values: [self.foreign, self.refused, self.lost, self.stray].map(|count| Some(as_f64(count))).to_vec() }
+        Row {
+            name,
+            values: [self.foreign, self.refused, self.lost, self.stray].map(|count| Some(as_f64(count))).to_vec(),
+        }
     }
 }
 

@@ -123,6 +123,17 @@ async fn a_session_is_idle_from_its_last_answer_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_goes_before_its_stream_is_noticed_is_gone() {
+    // Which of the two the hub notices first is left to chance.
+    for _ in 0..32 {
+        let Session { handle, frames, registry, .. } = Session::new(Server::Working, Transport::Sse).await;
+        drop(frames);
+        tokio::time::sleep(SECOND / 2).await;
+        assert!(registry.find(handle.id.as_str(), &handle.caller).is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_asks_during_a_long_pause_is_told_the_last_failure() {
     let mut session = Session::new(Server::Broken, Transport::Sse).await;
     let mut told = false;
