@@ -97,17 +97,15 @@ async fn one_session(target: Target, number: usize, calls: u64) -> Tally {
             Ok(()) => timeout(LIMIT, session.request(id, &message)).await,
             Err(error) => Ok(Err(error.into())),
         };
-        match answer {
-            Ok(Ok(answer)) => match text_of(&answer) {
-                Ok(got) if got == text => {}
-                Ok(_) => tally.foreign += 1,
-                Err(_) => tally.refused += 1,
-            },
-            // After a break the rest cannot be told apart from what came before.
-            Ok(Err(_)) | Err(_) => {
-                tally.lost += calls - id + 1;
-                break;
-            }
+        // After a break the rest cannot be told apart from what came before.
+        let Ok(Ok(answer)) = answer else {
+            tally.lost += calls - id + 1;
+            break;
+        };
+        match text_of(&answer) {
+            Ok(got) if got == text => {}
+            Ok(_) => tally.foreign += 1,
+            Err(_) => tally.refused += 1,
         }
     }
     session.listen(SILENCE).await;
