@@ -242,7 +242,7 @@ async fn a_slow_reader_is_cut_and_its_session_ended_while_others_go_on() {
         let params = json!({"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": info});
         let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
         assert_eq!(post(hello.to_string()).await, 202);
-        for id in 1..=8 {
+        for id in 1..=24 {
             post(call(id, "blob", &json!({"bytes": 2 << 20}))).await;
         }
         let cut = eventually(PATIENCE, "the slow reader to be cut", async || {
