@@ -7,7 +7,7 @@ use e2e::client::{Client, ClientOptions, HttpClient, SseClient};
 use e2e::harness::{Gateway, fixture};
 use e2e::http::open;
 use e2e::{PATIENCE, eventually};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Map, Value, json};
 
 async fn gateway(servers: Value) -> Gateway {
@@ -47,19 +47,6 @@ async fn pid(client: &dyn Client) -> i32 {
     client.tool_text("a-pid", json!({})).await.expect("the server answers").parse().expect("a process id")
 }
 
-/// The sidecar above a server's process.
-fn sidecar_of(gateway: &Gateway, child: i32) -> Pid {
-    let census = gateway.census();
-    let mut at = child;
-    loop {
-        let process = census.processes.iter().find(|process| process.pid == at).expect("it is below the gateway");
-        if process.parent == gateway.pid() {
-            return Pid::from_raw(at).expect("a process has an id");
-        }
-        at = process.parent;
-    }
-}
-
 #[tokio::test]
 async fn an_open_session_goes_on_with_a_server_that_was_replaced() {
     let gateway = Gateway::start(&json!({})).await.unwrap();
@@ -85,7 +72,7 @@ async fn an_open_session_goes_on_with_a_server_that_was_replaced() {
 async fn calls_on_a_sidecar_that_is_killed_are_answered_and_the_next_ones_work() {
     let gateway = gateway(json!({"a": fixture(&[])})).await;
     for client in clients(&gateway).await {
-        let sidecar = sidecar_of(&gateway, pid(&*client).await);
+        let sidecar = gateway.sidecar_of(pid(&*client).await);
         let call = client.tool("a-sleep", json!({"ms": 60_000}));
         let kill = async {
             tokio::time::sleep(Duration::from_millis(400)).await;

@@ -7,7 +7,7 @@ use e2e::client::{Client, HttpClient, SseClient, StatusError};
 use e2e::harness::{Bin, Census, Gateway, Launch, Process, fixture};
 use e2e::http::{http, open};
 use e2e::{PATIENCE, eventually};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 /// How long what was killed may leave something behind.
@@ -24,19 +24,6 @@ async fn connect(gateway: &Gateway, server: &str) -> HttpClient {
 /// The process of a client's session.
 async fn pid(client: &dyn Client) -> Result<i32> {
     client.tool_text("pid", json!({})).await?.parse().context("no pid")
-}
-
-/// The sidecar above the process `child`.
-fn sidecar_of(gateway: &Gateway, child: i32) -> Pid {
-    let census = gateway.census();
-    let mut at = child;
-    loop {
-        let process = census.processes.iter().find(|process| process.pid == at).expect("it is below the gateway");
-        if process.parent == gateway.pid() {
-            return Pid::from_raw(at).expect("a process has an id");
-        }
-        at = process.parent;
-    }
 }
 
 /// Those of the census that still run; whoever inherits the dead may be slow to bury them.
@@ -61,7 +48,7 @@ async fn a_replaced_server_finishes_its_calls_while_new_sessions_go_to_its_succe
     gateway.deploy(&json!({"a": fixture(&["--name", "old"])})).await.unwrap().expect(200).unwrap();
     let (http, sse) = (connect(&gateway, "a").await, SseClient::connect(&gateway.url("/a/sse")).await.unwrap());
     let (one, two) = (pid(&http).await.unwrap(), pid(&sse).await.unwrap());
-    let old = sidecar_of(&gateway, one);
+    let old = gateway.sidecar_of(one);
     let replace = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let servers = json!({"a": fixture(&["--name", "new"])});
@@ -109,7 +96,7 @@ async fn a_killed_sidecar_is_started_again_with_its_sessions_lost_and_no_other_d
     let (http, sse) = (connect(&gateway, "a").await, SseClient::connect(&gateway.url("/a/sse")).await.unwrap());
     let other = connect(&gateway, "b").await;
     let theirs = pid(&other).await.unwrap();
-    let sidecar = sidecar_of(&gateway, pid(&http).await.unwrap());
+    let sidecar = gateway.sidecar_of(pid(&http).await.unwrap());
     let kill = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         kill_process(sidecar, Signal::KILL).unwrap();

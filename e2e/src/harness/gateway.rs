@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Pid;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -132,6 +133,22 @@ impl Gateway {
     pub async fn ready(&self) -> Result<()> {
         let admin = self.program.admin().await?;
         self.program.wait_ready(&format!("{admin}/readyz")).await
+    }
+
+    /// The sidecar above the process `child`.
+    ///
+    /// # Panics
+    /// When the process is not below the gateway.
+    pub fn sidecar_of(&self, child: i32) -> Pid {
+        let census = self.census();
+        let mut at = child;
+        loop {
+            let process = census.processes.iter().find(|process| process.pid == at).expect("it is below the gateway");
+            if process.parent == self.pid() {
+                return Pid::from_raw(at).expect("a process has an id");
+            }
+            at = process.parent;
+        }
     }
 
     /// The configuration file.
