@@ -61,6 +61,29 @@ async fn stream_is_another_name_of_mcp_for_all_servers_together() {
 }
 
 #[tokio::test]
+async fn what_deploy_calls_ready_is_listed_and_called_at_once_among_all_servers() {
+    let gateway = Gateway::start(&json!({})).await.unwrap();
+    let clients = [
+        HttpClient::connect(&gateway.url("/mcp"), "2025-06-18").await.unwrap(),
+        HttpClient::connect_with(
+            &gateway.url("/mcp"),
+            ClientOptions::new("2025-06-18").capabilities(json!({"roots": {}})),
+        )
+        .await
+        .unwrap(),
+    ];
+    for name in ["a", "b", "c", "d", "e"] {
+        gateway.deploy(&json!({name: fixture(&[])})).await.unwrap().expect(200).unwrap();
+        let tool = format!("{name}-echo");
+        for client in &clients {
+            assert_eq!(client.tool_text(&tool, json!({"text": "x"})).await.unwrap(), "x");
+            let listed = client.list("tools/list", "tools").await.unwrap();
+            assert!(listed.iter().any(|it| it["name"] == tool), "{tool} is not listed");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_is_revoked_ends_the_call_that_is_under_way() {
     let gateway = open_gateway().await;
     let key = gateway.keys(&["create", "agent"]).await.unwrap();

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use mcp::session::streams::Transport;
 use prometheus_client::registry::Registry as Metrics;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::client::HttpClient;
@@ -25,6 +24,7 @@ use crate::seal::{Handle, Kind, Sealer};
 use crate::store::Uid;
 
 mod catalogue;
+mod kept;
 mod member;
 mod metrics;
 mod profile;
@@ -32,6 +32,7 @@ mod rewrite;
 mod session;
 
 use catalogue::Merged;
+use kept::{Follower, Kept};
 use profile::{Capabilities, Profile};
 use session::Session;
 
@@ -56,8 +57,8 @@ struct Inner {
     sealer: Sealer,
     /// This gateway, as handles name it.
     instance: Uid,
-    merged: watch::Sender<Arc<Merged>>,
-    profiles: Mutex<HashMap<Capabilities, watch::Sender<Arc<Profile>>>>,
+    merged: Kept<Merged>,
+    profiles: Mutex<HashMap<Capabilities, Kept<Profile>>>,
     sessions: Registry,
     tasks: TaskTracker,
     draining: CancellationToken,
@@ -72,7 +73,7 @@ impl Aggregate {
             client,
             sealer,
             instance: Uid::random(),
-            merged: watch::Sender::default(),
+            merged: Kept::default(),
             profiles: Mutex::default(),
             sessions: Registry::default(),
             tasks: TaskTracker::new(),
@@ -85,13 +86,9 @@ impl Aggregate {
     pub async fn follow(self) {
         let mut changes = self.0.routes.follow();
         loop {
-            changes.mark_unchanged();
-            let merged = Merged::build(&self.0.routes.now(), |_| None, &self.0.merged.borrow());
-            self.0.merged.send_if_modified(|current| {
-                let changed = merged.differs(current);
-                *current = Arc::new(merged);
-                changed
-            });
+            let change = *changes.borrow_and_update();
+            let merged = Merged::build(&self.0.routes.now(), |_| None, &self.0.merged.now());
+            self.0.merged.publish(merged, change, Merged::differs);
             if changes.changed().await.is_err() {
                 return;
             }
@@ -119,42 +116,43 @@ impl Aggregate {
 
     /// What the servers offer to clients with these capabilities: followed by one task for all such clients. `None` for
     /// clients that get what everybody gets: they have none, or there are as many kinds of clients as may be.
-    fn profile(&self, capabilities: &Capabilities) -> Option<watch::Receiver<Arc<Profile>>> {
+    fn profile(&self, capabilities: &Capabilities) -> Option<Follower<Profile>> {
         if capabilities.is_empty() {
             return None;
         }
         let mut profiles = self.0.profiles.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(profile) = profiles.get(capabilities) {
-            return Some(profile.subscribe());
+            return Some(profile.follow());
         }
         if profiles.len() >= MAX_PROFILES {
             tracing::debug!("a client gets the lists for all: there are {MAX_PROFILES} kinds of clients already");
             return None;
         }
-        let (sender, receiver) = watch::channel(Arc::default());
-        profiles.insert(capabilities.clone(), sender.clone());
+        let kept = Kept::default();
+        let follower = kept.follow();
+        profiles.insert(capabilities.clone(), kept.clone());
         let (this, capabilities) = (self.clone(), capabilities.clone());
         self.0.tasks.spawn(async move {
             let follow =
-                profile::follow(this.0.routes.clone(), this.0.client.clone(), capabilities.clone(), sender.clone());
+                profile::follow(this.0.routes.clone(), this.0.client.clone(), capabilities.clone(), kept.clone());
             tokio::select! {
                 () = follow => {}
-                () = this.forsaken(&capabilities, &sender) => {}
+                () = this.forsaken(&capabilities, &kept) => {}
                 () = this.0.draining.cancelled() => {}
             }
         });
-        Some(receiver)
+        Some(follower)
     }
 
     /// Waits until nobody has followed a profile for a while, and forgets it.
-    async fn forsaken(&self, capabilities: &Capabilities, profile: &watch::Sender<Arc<Profile>>) {
+    async fn forsaken(&self, capabilities: &Capabilities, profile: &Kept<Profile>) {
         loop {
-            profile.closed().await;
+            profile.forsaken().await;
             // Whoever comes and goes finds it again.
             tokio::time::sleep(PROFILE_KEPT).await;
             // Under the lock, as that is where others begin to follow.
             let mut profiles = self.0.profiles.lock().unwrap_or_else(PoisonError::into_inner);
-            if profile.is_closed() {
+            if profile.is_forsaken() {
                 profiles.remove(capabilities);
                 return;
             }

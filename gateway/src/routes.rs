@@ -181,6 +181,11 @@ impl Routes {
         self.0.changes.send_modify(|version| *version += 1);
     }
 
+    /// The number of the latest change: the table [now](Self::now) shows it.
+    pub fn latest_change(&self) -> u64 {
+        *self.0.changes.borrow()
+    }
+
     /// Follows the changes: the number of the latest.
     pub fn follow(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()

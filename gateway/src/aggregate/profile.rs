@@ -11,12 +11,12 @@ use http::Request;
 use http_body_util::{BodyExt as _, Limited};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use wire::client::HttpClient;
 use wire::status::{Catalogue, Status};
 
 use super::catalogue::Merged;
+use super::kept::Kept;
 use crate::routes::{Route, RouteTable, Routes};
 use crate::store::Uid;
 
@@ -67,17 +67,12 @@ type Asked = (Uid, u64);
 
 /// Keeps a profile in step with the servers, for ever. What a server says is published as it says it: one that is slow
 /// holds back neither the others nor what changes meanwhile.
-pub(super) async fn follow(
-    routes: Routes,
-    client: HttpClient,
-    capabilities: Capabilities,
-    profile: watch::Sender<Arc<Profile>>,
-) {
+pub(super) async fn follow(routes: Routes, client: HttpClient, capabilities: Capabilities, profile: Kept<Profile>) {
     let mut changes = routes.follow();
     let mut known: HashMap<Asked, Known> = HashMap::new();
     let mut answers = FuturesUnordered::new();
     loop {
-        changes.mark_unchanged();
+        let change = *changes.borrow_and_update();
         let table = routes.now();
         let working: Vec<(Asked, &Arc<Route>)> =
             table.iter().filter_map(|route| Some((asked(route)?, route))).collect();
@@ -89,7 +84,7 @@ pub(super) async fn follow(
                 answers.push(async move { (key, ask(&client, &route, &capabilities).await) });
             }
         }
-        publish(&table, &known, &profile);
+        publish(&table, &known, &profile, change);
         tokio::select! {
             changed = changes.changed() => {
                 if changed.is_err() {
@@ -125,20 +120,17 @@ impl Known {
 }
 
 /// Tells those who follow the profile, if there is anything new.
-fn publish(table: &RouteTable, known: &HashMap<Asked, Known>, profile: &watch::Sender<Arc<Profile>>) {
+fn publish(table: &RouteTable, known: &HashMap<Asked, Known>, profile: &Kept<Profile>, change: u64) {
     let better = |route: &Route| match known.get(&asked(route)?)? {
         Known::Said(catalogue) => Some(Arc::clone(catalogue)),
         Known::Asked | Known::Silent(_) => None,
     };
-    let merged = Arc::new(Merged::build(table, better, &profile.borrow().merged));
+    let merged = Arc::new(Merged::build(table, better, &profile.now().merged));
     let named = |route: &Arc<Route>| Some((route.name.to_string(), better(route)?));
     let catalogues = table.iter().filter_map(named).collect();
     let complete = !known.values().any(|it| matches!(it, Known::Asked));
-    profile.send_if_modified(|current| {
-        let changed = merged.differs(&current.merged) || complete != current.complete;
-        *current = Arc::new(Profile { merged, catalogues, complete });
-        changed
-    });
+    let profile_now = Profile { merged, catalogues, complete };
+    profile.publish(profile_now, change, |new, old| new.merged.differs(&old.merged) || new.complete != old.complete);
 }
 
 fn asked(route: &Route) -> Option<Asked> {

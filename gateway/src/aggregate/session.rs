@@ -17,13 +17,14 @@ use mcp::session::mux::Relation;
 use mcp::session::streams::{Delivery, Transport};
 use mcp::session::{Clock, SessionKey};
 use mcp::version::Version;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wire::clients::Clients;
 use wire::hub::Stop;
 use wire::session::{COMMAND_QUEUE, Caller, Command, Departures, SessionHandle, SessionId};
 
 use super::catalogue::Merged;
+use super::kept::Follower;
 use super::member::{Member, Opener};
 use super::profile::{Capabilities, Profile};
 use super::{Aggregate, IDLE};
@@ -37,6 +38,9 @@ use own::Own;
 /// How often it is looked whether the session is idle.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// How long a request may wait for the lists to show a change of servers; they take milliseconds.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Session {
@@ -46,8 +50,8 @@ pub(super) struct Session {
     departures: Arc<Departures>,
     commands: mpsc::Receiver<Command>,
     opener: Opener,
-    merged: watch::Receiver<Arc<Merged>>,
-    profile: Option<watch::Receiver<Arc<Profile>>>,
+    merged: Follower<Merged>,
+    profile: Option<Follower<Profile>>,
     /// What members offer to this session in particular.
     own: Own,
     /// The lists as the client was last told of.
@@ -122,7 +126,7 @@ impl Session {
             tasks: aggregate.0.tasks.clone(),
             stop: Stop { now: aggregate.0.forced.clone(), ..Stop::default() },
         };
-        let merged = aggregate.0.merged.subscribe();
+        let merged = aggregate.0.merged.follow();
         let session = Self {
             key,
             departures: clients.departures(),
@@ -194,18 +198,15 @@ impl Session {
             Poll::Pending
         });
         let profile = async {
-            let changed = match profile {
-                Some(profile) => profile.changed().await.is_ok(),
-                None => false,
-            };
-            if !changed {
-                std::future::pending::<()>().await;
+            match profile {
+                Some(profile) => profile.changed().await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
             command = commands.recv() => Wake::Command(command),
             wake = member => wake,
-            Ok(()) = merged.changed() => Wake::Lists,
+            () = merged.changed() => Wake::Lists,
             () = profile => Wake::Lists,
             () = departures.arrived() => Wake::Departures,
             () = tokio::time::sleep_until(*look_for_idle) => Wake::Look,
@@ -243,20 +244,38 @@ impl Session {
             return Arc::clone(own);
         }
         match &self.profile {
-            Some(profile) if profile.borrow().merged.versions() != [0; 3] => Arc::clone(&profile.borrow().merged),
-            _ => Arc::clone(&self.merged.borrow()),
+            Some(profile) if profile.now().merged.versions() != [0; 3] => Arc::clone(&profile.now().merged),
+            _ => self.merged.now(),
+        }
+    }
+
+    /// Waits until the lists show what the gateway knows by now: who was just told that a server is ready may use it.
+    async fn catch_up(&mut self) {
+        let change = self.opener.routes.latest_change();
+        let Self { merged, profile, .. } = self;
+        let reached = async {
+            merged.reached(change).await;
+            if let Some(profile) = profile {
+                profile.reached(change).await;
+            }
+        };
+        // Lists that are late are better than none.
+        drop(tokio::time::timeout(CATCH_UP, reached).await);
+        if self.merged.has_changed() || self.profile.as_ref().is_some_and(Follower::has_changed) {
+            self.lists_changed();
         }
     }
 
     /// Whether it is not yet known what some server offers to this client in particular.
     fn lists_are_provisional(&self) -> bool {
-        self.profile.as_ref().is_some_and(|profile| !profile.borrow().complete)
+        self.profile.as_ref().is_some_and(|profile| !profile.now().complete)
     }
 
     /// Tells the client which lists have changed, and lets go of servers that are gone.
     fn lists_changed(&mut self) {
-        self.merged.mark_unchanged();
-        let gone = |(name, member): &(&String, &Member)| self.merged.borrow().members.get(*name) != Some(&member.uid);
+        self.merged.see();
+        let merged = self.merged.now();
+        let gone = |(name, member): &(&String, &Member)| merged.members.get(*name) != Some(&member.uid);
         let gone: Vec<_> = self.members.iter().filter(gone).map(|(name, _)| name.clone()).collect();
         for name in &gone {
             self.lose(name, "it has been removed");

@@ -29,21 +29,22 @@ impl Session {
     async fn request(&mut self, message: Message) {
         let Some(id) = message.id() else { return };
         match message.method() {
-            "initialize" => self.initialize(&id, &message),
+            "initialize" => self.initialize(&id, &message).await,
             "ping" => self.answer(&id, [Bytes::from_static(b"{}")]),
-            "tools/list" => self.list(&id, Kind::Tools, &message),
-            "prompts/list" => self.list(&id, Kind::Prompts, &message),
-            "resources/list" => self.list(&id, Kind::Resources, &message),
-            "resources/templates/list" => self.list(&id, Kind::Templates, &message),
+            "tools/list" => self.list(&id, Kind::Tools, &message).await,
+            "prompts/list" => self.list(&id, Kind::Prompts, &message).await,
+            "resources/list" => self.list(&id, Kind::Resources, &message).await,
+            "resources/templates/list" => self.list(&id, Kind::Templates, &message).await,
             "logging/setLevel" => self.set_level(&id, &message).await,
-            method => match self.route(method, &message) {
+            method => match self.find(method, &message).await {
                 Ok(route) => self.pass_on(id, route, &message).await,
                 Err((code, text)) => self.refuse(&id, code, &text),
             },
         }
     }
 
-    fn initialize(&mut self, id: &RequestId, message: &Message) {
+    async fn initialize(&mut self, id: &RequestId, message: &Message) {
+        self.catch_up().await;
         let version = Version::negotiate(&message.str_at(&["protocolVersion"]).unwrap_or_default());
         self.set_version(version);
         self.adopt_capabilities(message.at(&["capabilities"]).unwrap_or("{}"));
@@ -60,7 +61,8 @@ impl Session {
         self.answer(id, [result.into()]);
     }
 
-    fn list(&mut self, id: &RequestId, kind: Kind, message: &Message) {
+    async fn list(&mut self, id: &RequestId, kind: Kind, message: &Message) {
+        self.catch_up().await;
         let cursor = message.str_at(&["cursor"]);
         match self.lists().page(kind, cursor.as_deref()) {
             Ok(page) => self.answer(id, page),
@@ -84,7 +86,15 @@ impl Session {
         }
     }
 
-    /// The server that a request is for.
+    /// The server that a request is for, which may have become ready a moment ago.
+    async fn find(&mut self, method: &str, message: &Message) -> Result<Route, (i32, String)> {
+        if let Ok(route) = self.route(method, message) {
+            return Ok(route);
+        }
+        self.catch_up().await;
+        self.route(method, message)
+    }
+
     fn route(&self, method: &str, message: &Message) -> Result<Route, (i32, String)> {
         let lists = self.lists();
         match method {

@@ -136,7 +136,7 @@ impl Session {
 
     /// What a server offers to clients like this one.
     fn general(&self, server: &str) -> Option<Catalogue> {
-        let profile = self.profile.as_ref().and_then(|profile| profile.borrow().catalogues.get(server).cloned());
+        let profile = self.profile.as_ref().and_then(|profile| profile.now().catalogues.get(server).cloned());
         let everybody = || self.opener.routes.get(server)?.status.catalogue.clone();
         profile.map(|catalogue| Catalogue::clone(&catalogue)).or_else(everybody)
     }
@@ -149,7 +149,7 @@ impl Session {
         }
         let better = |route: &Route| {
             let own = self.own.catalogues.get(route.name.as_str()).cloned().map(Arc::new);
-            own.or_else(|| self.profile.as_ref()?.borrow().catalogues.get(route.name.as_str()).cloned())
+            own.or_else(|| self.profile.as_ref()?.now().catalogues.get(route.name.as_str()).cloned())
         };
         let old = self.own.merged.clone().unwrap_or_default();
         let merged = Merged::build(&self.opener.routes.now(), better, &old);
