@@ -5,19 +5,14 @@ use std::time::Duration;
 use anyhow::Result;
 use e2e::client::{Client, ClientOptions, HttpClient, Message, RpcError, SseClient};
 use e2e::harness::{Bin, Gateway, fixture};
+use e2e::http::http;
 use e2e::{PATIENCE, eventually};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// A gateway whose servers are all ready, and in the lists of the aggregate.
+/// A gateway whose servers are all ready.
 async fn gateway(servers: Value) -> Gateway {
-    let gateway = Gateway::serving(&servers).await.expect("all servers become ready");
-    let client = SseClient::connect(&gateway.url("/sse")).await.expect("HTTP+SSE connects");
-    for name in servers.as_object().into_iter().flat_map(Map::keys) {
-        let listed = async || client.tool(&format!("{name}-echo"), json!({"text": ""})).await.ok();
-        eventually(PATIENCE, format!("{name} to be in the lists"), listed).await.expect("it is listed");
-    }
-    gateway
+    Gateway::serving(&servers).await.expect("all servers become ready")
 }
 
 async fn both(gateway: &Gateway, options: fn(&str) -> ClientOptions) -> [Box<dyn Client>; 2] {
@@ -261,4 +256,17 @@ async fn files_return_to_where_they_were_after_clients_of_all_servers_have_gone(
     let look = async || (gateway.census().fds() <= before + 10).then_some(());
     let back = eventually(PATIENCE, "the files to be as before", look).await;
     back.unwrap_or_else(|error| panic!("{error}; before: {before}\n{}", gateway.census()));
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_stream_is_not_asked_and_its_server_is_told_so() {
+    let gateway = gateway(json!({"a": fixture(&[])})).await;
+    let options = ClientOptions::new("2025-06-18").without_stream();
+    let client = HttpClient::connect_with(&gateway.url("/mcp"), options).await.unwrap();
+    let params = json!({"name": "a-ask", "arguments": {"method": "roots/list", "params": {}}});
+    let call = json!({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": params}).to_string();
+    let session = client.session().unwrap();
+    let headers = [("content-type", "application/json"), ("accept", "application/json"), ("mcp-session-id", &*session)];
+    let told = http("POST", &gateway.url("/mcp"), &headers, call).await.unwrap().expect(200).unwrap().text();
+    assert!(told.contains("the client cannot be asked: it takes no event stream"), "{told}");
 }

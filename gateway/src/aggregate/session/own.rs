@@ -119,7 +119,7 @@ impl Session {
         true
     }
 
-    async fn send_to(&self, server: &str, message: Option<Message>) {
+    pub(super) async fn send_to(&self, server: &str, message: Option<Message>) {
         if let (Some(member), Some(message)) = (self.members.get(server), message) {
             // One that has ended is noticed by its silence.
             let _ = member.send(message).await;

@@ -1,6 +1,6 @@
 //! What members send.
 
-use mcp::envelope::{self, Incoming, Kind, Message};
+use mcp::envelope::{self, Incoming, Kind, Message, code};
 use mcp::session::mux::Relation;
 use mcp::session::streams::Delivery;
 
@@ -8,13 +8,16 @@ use super::super::member::HELLO;
 use super::super::rewrite;
 use super::{Question, Session};
 
+/// As a sidecar says it of its own clients.
+const CANNOT_ASK: &str = "the client cannot be asked: it takes no event stream";
+
 impl Session {
     pub(super) async fn take_member(&mut self, server: &str, delivery: Delivery) {
         let Delivery { relation, message, .. } = delivery;
         let Ok(Incoming::Single(message)) = envelope::parse(message.into_bytes(), usize::MAX) else { return };
         match message.kind() {
             Kind::Result | Kind::Error => self.take_answer(server, &message).await,
-            Kind::Request => self.question(server, relation, &message),
+            Kind::Request => self.question(server, relation, &message).await,
             Kind::Notification => self.news(server, relation, message).await,
         }
     }
@@ -38,8 +41,12 @@ impl Session {
     }
 
     /// Hands a question of a member to the client, under an id that no other member uses.
-    fn question(&mut self, server: &str, relation: Relation, message: &Message) {
+    async fn question(&mut self, server: &str, relation: Relation, message: &Message) {
         let Some(id) = message.id() else { return };
+        if !self.clients.is_heard(self.key, &relation) {
+            let refusal = Message::error(Some(&id), code::INTERNAL_ERROR, CANNOT_ASK, None);
+            return self.send_to(server, Some(refusal)).await;
+        }
         self.next_question += 1;
         let own = self.next_question;
         let token = message.at(&["_meta", "progressToken"]);
