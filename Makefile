@@ -13,6 +13,14 @@ target := $(or $(CARGO_TARGET_DIR),target)
 # BIN=FOLDER runs programs that were built before.
 programs := $(or $(BIN),$(target)/release)
 
+# Programs are static: the sidecar is put into other people's images, and all take less memory so. Only a build that names
+# its target has flags that do not reach the macros of the build itself.
+host = $(shell rustc --version --verbose | sed -n 's/^host: //p')
+release = cargo build --release --target $(host) --config 'target.$(host).rustflags=["-Ctarget-feature=+crt-static"]'
+shipped := gateway sidecar operator
+install_release = mkdir -p $(target)/release && \
+	find $(target)/$(host)/release -maxdepth 1 -type f -executable -exec ln -f {} $(target)/release/ \;
+
 say = @printf '\n== %s\n' '$(1)'
 need = @command -v $(1) >/dev/null || { echo '$(1) is missing: $(2)' >&2; exit 1; }
 # Puts uvx, npx and node on the recipe's PATH, installing them when they are missing.
@@ -48,7 +56,8 @@ run: $(if $(BIN),,build) ## build what is missing and serve examples/mcp.json on
 .PHONY: build
 build: toolchain ## build the release binaries into target/release
 	$(call say,building the programs: some minutes at the first time)
-	@cargo build --release --package gateway --package sidecar --package operator
+	@$(release) $(addprefix --package ,$(shipped))
+	@$(install_release)
 
 # --- check ---------------------------------------------------------------------------------------
 
@@ -150,7 +159,8 @@ fuzz: toolchain ## every fuzz target for FUZZ_SECONDS (60)
 .PHONY: bench
 bench: toolchain ## measure against direct stdio, a floor and peers: an hour, on an idle machine
 	@hack/tools peers
-	@cargo build --release --package gateway --package sidecar --package bench
+	@$(release) $(addprefix --package ,$(shipped) bench)
+	@$(install_release)
 	@$(with_tools) && $(target)/release/bench all
 
 .PHONY: generate
