@@ -1,19 +1,17 @@
 //! Who calls, and what they may.
 //!
-//! [`identify`] is the outermost layer: nothing but health is served before it. [`require`] stands before each route
-//! with the scope that the route table gives it. Everything behind them asks the request's extensions for the
+//! [`Access::identify`] comes first: nothing but health is served before it. [`Access::demand`] asks for the scope that the
+//! route table gives a route. Everything behind them asks the request's extensions for the
 //! [`Principal`] and the [`Caller`].
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{self, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
 use wire::front::NeedsPass;
 use wire::session::Caller;
 
@@ -21,6 +19,15 @@ use crate::api::ApiError;
 use crate::keys::{Keys, Principal, PrincipalHash, Scope};
 use crate::seal::{Handle, Kind, Sealer};
 use crate::store::Timestamp;
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// Whoever was admitted.
+    Admitted,
+    /// Whoever has the scope.
+    Scope(Scope),
+}
 
 /// What decides about callers. Clones share it.
 #[derive(Clone, Debug)]
@@ -62,8 +69,43 @@ impl Access {
         self.0.keys.store(keys);
     }
 
-    fn judge(&self, parts: &Parts) -> Verdict {
-        let header = |name| parts.headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    /// Finds out who calls, and notes it in the request.
+    ///
+    /// # Errors
+    /// When it brought no credential that is good.
+    pub fn identify(&self, request: &mut Request) -> Result<(), Refusal> {
+        match self.judge(request) {
+            Verdict::Known(principal) => admit(request, principal),
+            Verdict::ByQuery(principal) => {
+                admit(request, principal);
+                request.extensions_mut().insert(NeedsPass);
+            }
+            Verdict::Pass(hash) => {
+                request.extensions_mut().insert(Caller(hash.to_string().into()));
+            }
+            Verdict::Nothing | Verdict::Invalid if !self.0.required => admit(request, Principal::Anonymous),
+            Verdict::Nothing => return Err(Refusal::NoKey),
+            Verdict::Invalid => return Err(Refusal::InvalidKey),
+        }
+        Ok(())
+    }
+
+    /// Asks for what a route demands. A pass, which is no principal, is good for posting messages only, and those routes
+    /// demand [`Scope::Call`].
+    ///
+    /// # Errors
+    /// When the caller may not.
+    pub fn demand(&self, demand: Demand, request: &Request) -> Result<(), Refusal> {
+        let Demand::Scope(scope) = demand else { return Ok(()) };
+        let allowed = match request.extensions().get::<Principal>() {
+            Some(principal) => principal.may(scope),
+            None => scope == Scope::Call && request.extensions().get::<Caller>().is_some(),
+        };
+        if allowed { Ok(()) } else { Err(Refusal::Scope(scope)) }
+    }
+
+    fn judge<B>(&self, request: &http::Request<B>) -> Verdict {
+        let header = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
         let bearer = header(AUTHORIZATION.as_str()).map(|value| {
             let (scheme, token) = value.split_once(' ').unwrap_or_default();
             if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" }
@@ -71,17 +113,17 @@ impl Access {
         if let Some(presented) = bearer.or_else(|| header("x-api-key")) {
             return self.verify(presented).map_or(Verdict::Invalid, Verdict::Known);
         }
-        let query = parts.uri.query().unwrap_or_default();
-        if let Some(key) = parameter(query, "api_key").filter(|_| self.0.query_keys && is_stream(parts)) {
+        let query = request.uri().query().unwrap_or_default();
+        if let Some(key) = parameter(query, "api_key").filter(|_| self.0.query_keys && is_stream(request)) {
             let principal = self.verify(&key).filter(|principal| principal.may(Scope::Call));
             return principal.map_or(Verdict::Invalid, Verdict::ByQuery);
         }
-        let session = parameter(query, "sessionId").filter(|_| parts.method == Method::POST);
+        let session = parameter(query, "sessionId").filter(|_| request.method() == Method::POST);
         let pass = session.and_then(|session| self.0.sealer.open(&session)).filter(|it| it.kind == Kind::SsePass);
         // The key may have been revoked since.
         let is_good = |handle: &Handle| self.0.keys.load().principals(now()).any(|it| it == handle.principal);
         match pass.filter(|handle| !self.0.required || is_good(handle)) {
-            Some(handle) if parts.uri.path().ends_with("/message") => Verdict::Pass(handle.principal),
+            Some(handle) if request.uri().path().ends_with("/message") => Verdict::Pass(handle.principal),
             _ => Verdict::Nothing,
         }
     }
@@ -96,8 +138,8 @@ fn now() -> Timestamp {
 }
 
 /// Whether the request opens an event stream of HTTP+SSE.
-fn is_stream(parts: &Parts) -> bool {
-    matches!(parts.method, Method::GET | Method::HEAD) && parts.uri.path().ends_with("/sse")
+fn is_stream<B>(request: &http::Request<B>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path().ends_with("/sse")
 }
 
 /// A parameter of a query, decoded.
@@ -107,48 +149,36 @@ pub fn parameter(query: &str, name: &str) -> Option<String> {
     Some(percent_encoding::percent_decode_str(value).decode_utf8().ok()?.into_owned())
 }
 
-/// The layer that finds out who calls.
-pub async fn identify(State(access): State<Access>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    match access.judge(&parts) {
-        Verdict::Known(principal) => admit(&mut parts, principal),
-        Verdict::ByQuery(principal) => {
-            admit(&mut parts, principal);
-            parts.extensions.insert(NeedsPass);
-        }
-        Verdict::Pass(hash) => {
-            parts.extensions.insert(Caller(hash.to_string().into()));
-        }
-        Verdict::Nothing | Verdict::Invalid if !access.0.required => admit(&mut parts, Principal::Anonymous),
-        Verdict::Nothing => return unauthorized("a key is needed: send it as `Authorization: Bearer KEY`"),
-        Verdict::Invalid => return unauthorized("the key is unknown, expired or revoked"),
+fn admit(request: &mut Request, principal: Principal) {
+    request.extensions_mut().insert(Caller(principal.hash().to_string().into()));
+    request.extensions_mut().insert(principal);
+}
+
+/// Why a request is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It brought no credential, and one is demanded.
+    NoKey,
+    /// It brought one that is not good.
+    InvalidKey,
+    /// Its caller has not this scope.
+    Scope(Scope),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let text = match self {
+            Self::NoKey => "a key is needed: send it as `Authorization: Bearer KEY`",
+            Self::InvalidKey => "the key is unknown, expired or revoked",
+            Self::Scope(scope) => {
+                let text = format!("the key has not the scope `{}` that this needs", scope.as_str());
+                return ApiError::new(StatusCode::FORBIDDEN, text).into_response();
+            }
+        };
+        let mut response = ApiError::new(StatusCode::UNAUTHORIZED, text).into_response();
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"mcp-gateway\""));
+        response
     }
-    next.run(Request::from_parts(parts, body)).await
-}
-
-fn admit(parts: &mut Parts, principal: Principal) {
-    parts.extensions.insert(Caller(principal.hash().to_string().into()));
-    parts.extensions.insert(principal);
-}
-
-fn unauthorized(text: &str) -> Response {
-    let mut response = ApiError::new(StatusCode::UNAUTHORIZED, text).into_response();
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"mcp-gateway\""));
-    response
-}
-
-/// The layer that demands a scope. A pass, which is no principal, is good for posting messages only, and those routes
-/// demand [`Scope::Call`].
-pub async fn require(State(scope): State<Scope>, request: Request, next: Next) -> Response {
-    let allowed = match request.extensions().get::<Principal>() {
-        Some(principal) => principal.may(scope),
-        None => scope == Scope::Call && request.extensions().get::<Caller>().is_some(),
-    };
-    if allowed {
-        return next.run(request).await;
-    }
-    let text = format!("the key has not the scope `{}` that this needs", scope.as_str());
-    ApiError::new(StatusCode::FORBIDDEN, text).into_response()
 }
 
 #[cfg(test)]
@@ -157,10 +187,10 @@ mod tests {
     use crate::keys::KeyFile;
     use crate::store::Uid;
 
-    fn parts(method: Method, uri: &str, headers: &[(&str, &str)]) -> Parts {
+    fn parts(method: Method, uri: &str, headers: &[(&str, &str)]) -> http::Request<()> {
         let request = Request::builder().method(method).uri(uri);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        request.body(()).unwrap().into_parts().0
+        request.body(()).unwrap()
     }
 
     fn access(required: bool) -> (Access, String, Sealer) {
@@ -175,7 +205,7 @@ mod tests {
     #[test]
     fn a_key_is_taken_from_headers_and_on_streams_from_the_query() {
         let (access, key, _) = access(true);
-        let known = |parts: &Parts| matches!(access.judge(parts), Verdict::Known(_));
+        let known = |request: &http::Request<()>| matches!(access.judge(request), Verdict::Known(_));
         assert!(known(&parts(Method::POST, "/mcp", &[("authorization", &format!("bearer {key}"))])));
         assert!(known(&parts(Method::POST, "/mcp", &[("x-api-key", &key)])));
         let by_query = |uri: &str| access.judge(&parts(Method::GET, uri, &[]));

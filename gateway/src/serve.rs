@@ -35,6 +35,7 @@ use crate::store::{Store, Timestamp};
 use crate::streams::Streams;
 use crate::traffic::Traffic;
 
+mod gate;
 mod router;
 mod settings;
 

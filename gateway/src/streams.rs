@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -76,6 +76,33 @@ impl Streams {
         Some((Place { streams: self.clone(), principal, is_stream }, open.end.clone()))
     }
 
+    /// Runs a request, and counts its answer if that is a stream: an answer to GET whose end is not known. Whatever goes
+    /// on ends with the caller's key.
+    pub async fn hold(&self, request: Request, next: Next) -> Response {
+        let caller = request.extensions().get::<Caller>().and_then(|caller| caller.0.parse().ok());
+        let Some(principal) = caller else { return next.run(request).await };
+        let early = if request.method() == Method::GET {
+            let Some(place) = self.enter(principal, true) else {
+                let text =
+                    "as many streams are open as one caller may have (`maxStreamsPerPrincipal`); close one first";
+                return ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(RETRY_AFTER).into_response();
+            };
+            Some(place)
+        } else {
+            None
+        };
+        let (parts, body) = next.run(request).await.into_parts();
+        if body.size_hint().exact().is_some() {
+            return Response::from_parts(parts, body);
+        }
+        let Some((place, end)) = early.or_else(|| self.enter(principal, false)) else {
+            return Response::from_parts(parts, body);
+        };
+        // The place is left when the body is dropped.
+        let stream = body.into_data_stream().take_until(end.cancelled_owned()).inspect(move |_| _ = &place);
+        Response::from_parts(parts, Body::from_stream(stream))
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<PrincipalHash, Open>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,34 +121,10 @@ impl Drop for Place {
     }
 }
 
-/// The layer that counts streams, which are the answers to GET whose end is not known, and that ends with the caller's key
-/// whatever goes on.
-pub async fn hold(State(streams): State<Streams>, caller: Caller, request: Request, next: Next) -> Response {
-    let Ok(principal) = caller.0.parse() else { return next.run(request).await };
-    let early = if request.method() == Method::GET {
-        let Some(place) = streams.enter(principal, true) else {
-            let text = "as many streams are open as one caller may have (`maxStreamsPerPrincipal`); close one first";
-            return ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(RETRY_AFTER).into_response();
-        };
-        Some(place)
-    } else {
-        None
-    };
-    let (parts, body) = next.run(request).await.into_parts();
-    if body.size_hint().exact().is_some() {
-        return Response::from_parts(parts, body);
-    }
-    let Some((place, end)) = early.or_else(|| streams.enter(principal, false)) else {
-        return Response::from_parts(parts, body);
-    };
-    // The place is left when the body is dropped.
-    let stream = body.into_data_stream().take_until(end.cancelled_owned()).inspect(move |_| _ = &place);
-    Response::from_parts(parts, Body::from_stream(stream))
-}
-
 #[cfg(test)]
 mod tests {
     use axum::Router;
+    use axum::extract::State;
     use axum::middleware::from_fn_with_state;
     use axum::routing::get;
     use tower::ServiceExt as _;
@@ -134,6 +137,7 @@ mod tests {
     fn router(streams: &Streams) -> Router {
         let endless = async || Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>());
         let routes = Router::new().route("/stream", get(endless).post(endless)).route("/text", get(async || "text"));
+        let hold = async |State(streams): State<Streams>, request, next| streams.hold(request, next).await;
         routes.layer(from_fn_with_state(streams.clone(), hold))
     }
 

@@ -39,8 +39,17 @@ impl Guard {
         Self::new(!loopback, Vec::new(), Vec::new())
     }
 
+    /// Whether a request is answered; else what it gets.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn admit<B>(&self, request: &axum::http::Request<B>) -> Result<(), Problem> {
+        let authority = request.uri().authority().map(Authority::as_str);
+        self.check(request.headers(), authority).map_err(|reason| Problem::new(StatusCode::FORBIDDEN, reason))
+    }
+
     /// Whether a request with these headers is answered; else why not.
-    pub fn check(&self, headers: &HeaderMap, authority: Option<&str>) -> Result<(), &'static str> {
+    fn check(&self, headers: &HeaderMap, authority: Option<&str>) -> Result<(), &'static str> {
         let mut hosts = headers.get_all(HOST).iter();
         let host = match (hosts.next().map(|host| host.to_str()), hosts.next()) {
             (None, _) => authority,
@@ -85,9 +94,9 @@ fn is_listed(host: &str, listed: &[String]) -> bool {
 
 /// The middleware; add it with `axum::middleware::from_fn_with_state`.
 pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.check(request.headers(), request.uri().authority().map(Authority::as_str)) {
+    match guard.admit(&request) {
         Ok(()) => next.run(request).await,
-        Err(reason) => Problem::new(StatusCode::FORBIDDEN, reason).into_response(),
+        Err(refusal) => refusal.into_response(),
     }
 }
 

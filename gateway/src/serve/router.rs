@@ -16,26 +16,19 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use wire::front::{self, allow};
 use wire::guard::{Guard, guard};
 
+use super::gate::{self, Gate};
 use super::settings::Settings;
-use crate::access::{Access, identify, require};
+use crate::access::Access;
+pub(super) use crate::access::Demand;
 use crate::aggregate::Aggregate;
 use crate::api::{self, Api, ApiError};
 use crate::keys::Scope;
 use crate::proxy::{self, Proxy};
-use crate::streams::{Streams, hold};
-use crate::traffic::{Traffic, count};
+use crate::streams::Streams;
+use crate::traffic::Traffic;
 
 /// How long browsers remember what they may send.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
-
-/// Who may use a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Demand {
-    /// Whoever was admitted.
-    Admitted,
-    /// Whoever has the scope.
-    Scope(Scope),
-}
 
 /// Every route but health: where, for whom, and what.
 pub(super) type Table = Vec<(&'static str, Demand, MethodRouter)>;
@@ -74,24 +67,17 @@ pub(super) fn table(aggregate: &Aggregate, proxy: &Proxy, api: &Api, max_body: u
 
 /// The whole of the main listener. Layers run from the last to the first.
 pub(super) fn router(table: Table, gates: Gates, readiness: &Readiness) -> Router {
-    let Gates { access, streams, lists, traffic, cors } = gates;
-    let add = |router: Router, (path, demand, methods): (&'static str, Demand, MethodRouter)| {
-        let streams_there = demand == Demand::Scope(Scope::Call) || path.ends_with("/logs");
-        let methods = if streams_there { methods.layer(from_fn_with_state(streams.clone(), hold)) } else { methods };
-        let methods = match demand {
-            Demand::Admitted => methods,
-            Demand::Scope(scope) => methods.layer(from_fn_with_state(scope, require)),
-        };
-        router.route(path, methods.layer(from_fn_with_state((traffic.clone(), path), count)))
-    };
+    let (lists, cors) = (gates.lists.clone(), gates.cors);
+    let gate = Gate::new(&table, gates);
     let router = table
         .into_iter()
-        .fold(Router::new(), add)
+        .fold(Router::new(), |router, (path, _, methods)| router.route(path, methods))
         .fallback(unknown)
-        .layer(from_fn_with_state(access, identify))
-        .merge(admin::health_routes(readiness));
-    let router = if cors { router.layer(cross_origin()) } else { router };
-    router.layer(from_fn_with_state(lists, guard))
+        .layer(from_fn_with_state(gate, gate::pass));
+    let health = admin::health_routes(readiness).layer(from_fn_with_state(lists.clone(), guard));
+    let router = router.merge(health);
+    // The gate asks about origins as well, but a preflight does not come so far.
+    if cors { router.layer(cross_origin()).layer(from_fn_with_state(lists, guard)) } else { router }
 }
 
 /// Lets pages read answers, and asks for no key before a browser's preflight, which has none. Whose pages is the
