@@ -17,10 +17,11 @@ use wire::front::{self, allow};
 use wire::guard::{Guard, guard};
 
 use super::settings::Settings;
-use crate::access::{Access, identify, require};
+use crate::access::{Access, identify, require, require_all};
 use crate::aggregate::Aggregate;
 use crate::api::{self, Api, ApiError};
 use crate::keys::Scope;
+use crate::kubernetes::{Peers, pass_on};
 use crate::proxy::{self, Proxy};
 use crate::streams::{Streams, hold};
 use crate::traffic::{Traffic, count};
@@ -46,6 +47,8 @@ pub(super) struct Gates {
     pub(super) streams: Streams,
     pub(super) lists: Guard,
     pub(super) traffic: Traffic,
+    /// The other replicas, which may have the session that a request is about.
+    pub(super) peers: Option<Peers>,
     /// Whether pages of the origins that `lists` admits may read answers.
     pub(super) cors: bool,
 }
@@ -74,10 +77,17 @@ pub(super) fn table(aggregate: &Aggregate, proxy: &Proxy, api: &Api, max_body: u
 
 /// The whole of the main listener. Layers run from the last to the first.
 pub(super) fn router(table: Table, gates: Gates, readiness: &Readiness) -> Router {
-    let Gates { access, streams, lists, traffic, cors } = gates;
+    let Gates { access, streams, lists, traffic, peers, cors } = gates;
     let add = |router: Router, (path, demand, methods): (&'static str, Demand, MethodRouter)| {
         let streams_there = demand == Demand::Scope(Scope::Call) || path.ends_with("/logs");
         let methods = if streams_there { methods.layer(from_fn_with_state(streams.clone(), hold)) } else { methods };
+        // All servers as one.
+        let methods = if demand == Demand::Scope(Scope::Call) && !path.contains("{name}") {
+            let methods = methods.layer(from_fn_with_state(peers.clone(), pass_on));
+            methods.layer(from_fn_with_state(access.clone(), require_all))
+        } else {
+            methods
+        };
         let methods = match demand {
             Demand::Admitted => methods,
             Demand::Scope(scope) => methods.layer(from_fn_with_state(scope, require)),
@@ -88,7 +98,7 @@ pub(super) fn router(table: Table, gates: Gates, readiness: &Readiness) -> Route
         .into_iter()
         .fold(Router::new(), add)
         .fallback(unknown)
-        .layer(from_fn_with_state(access, identify))
+        .layer(from_fn_with_state(access.clone(), identify))
         .merge(admin::health_routes(readiness));
     let router = if cors { router.layer(cross_origin()) } else { router };
     router.layer(from_fn_with_state(lists, guard))
