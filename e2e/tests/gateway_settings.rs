@@ -8,20 +8,29 @@ use e2e::http::http;
 use serde_json::json;
 
 /// Every variable that `mcp-gateway serve --help` tells of, with a value for it; but for those that say where files are.
-const VARIABLES: [(&str, &str); 13] = [
+const VARIABLES: [(&str, &str); 22] = [
     ("MCP_ADMIN", "127.0.0.1:0"),
     ("MCP_ALLOW_ANONYMOUS", "1"),
     ("MCP_ALLOWED_ORIGIN", "https://app.example"),
+    ("MCP_API_KEYS_SECRET", "clients"),
     ("MCP_CORS", "yes"),
+    ("MCP_DEPLOY_NAMESPACE", "team"),
     ("MCP_DRAIN_TIMEOUT", "1m30s"),
+    ("MCP_KEYS_SECRET", "own"),
+    ("MCP_KUBERNETES", "no"),
     ("MCP_LISTEN", "127.0.0.1:0"),
     ("MCP_LOG", "debug"),
     ("MCP_LOG_FORMAT", "json"),
     ("MCP_MAX_BODY_BYTES", "1000000"),
     ("MCP_MAX_STREAMS_PER_PRINCIPAL", "50"),
+    ("MCP_NAMESPACES", "team,other"),
     ("MCP_PUBLIC_HOST", "gate.example"),
+    ("MCP_PUBLIC_URL", "https://gate.example"),
     ("MCP_QUERY_KEYS", "true"),
     ("MCP_REQUEST_TIMEOUT", "1h30m"),
+    ("MCP_SERVICE", "gate"),
+    ("MCP_SHORT_NAME_NAMESPACES", "team"),
+    ("MCP_TOKEN_AUDIENCE", "gate"),
 ];
 const FILES: [&str; 3] = ["MCP_CONFIG", "MCP_SIDECAR", "MCP_STATE_DIR"];
 

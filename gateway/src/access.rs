@@ -4,19 +4,24 @@
 //! route table gives a route. Everything behind them asks the request's extensions for the
 //! [`Principal`] and the [`Caller`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{self, HeaderValue, Method, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{self, HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use wire::front::NeedsPass;
 use wire::session::Caller;
 
 use crate::api::ApiError;
 use crate::keys::{Keys, Principal, PrincipalHash, Scope};
+use crate::kubernetes::Accounts;
+use crate::routes::{Route, RouteTable, Routes};
 use crate::seal::{Handle, Kind, Sealer};
 use crate::store::Timestamp;
 
@@ -41,6 +46,45 @@ struct Rules {
     query_keys: bool,
     keys: ArcSwap<Keys>,
     sealer: Sealer,
+    cluster: Option<ClusterRules>,
+}
+
+/// What is different in a cluster.
+#[derive(Debug)]
+pub struct ClusterRules {
+    /// Who is known to the cluster, and what they may.
+    pub accounts: Accounts,
+    /// The namespace that keys deploy into.
+    pub deploy_namespace: Arc<str>,
+    /// What there is.
+    pub routes: Routes,
+}
+
+/// Whose request it is. A request that came by a pass has a caller, and is nobody's in particular.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// As sessions know it.
+    pub caller: Caller,
+    principal: Option<Principal>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Who {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let caller = parts.extensions.get::<Caller>().cloned().ok_or(Refusal::NoKey)?;
+        Ok(Self { caller, principal: parts.extensions.get().cloned() })
+    }
+}
+
+impl Who {
+    /// The namespace of a caller that has one.
+    pub fn namespace(&self) -> Option<&str> {
+        match self.principal.as_ref()? {
+            Principal::Account(account) => account.namespace(),
+            Principal::Anonymous | Principal::Key { .. } => None,
+        }
+    }
 }
 
 /// What a request brought, judged.
@@ -56,12 +100,87 @@ enum Verdict {
     Nothing,
     /// It brought something that is no valid credential.
     Invalid,
+    /// It cannot be told at the moment.
+    Unknown,
 }
 
 impl Access {
     /// Demands a credential when `required`.
     pub fn new(required: bool, query_keys: bool, keys: Arc<Keys>, sealer: Sealer) -> Self {
-        Self(Arc::new(Rules { required, query_keys, keys: ArcSwap::new(keys), sealer }))
+        Self(Arc::new(Rules { required, query_keys, keys: ArcSwap::new(keys), sealer, cluster: None }))
+    }
+
+    /// In a cluster, with no keys yet.
+    pub fn in_cluster(required: bool, query_keys: bool, sealer: Sealer, cluster: ClusterRules) -> Self {
+        Self(Arc::new(Rules { required, query_keys, keys: ArcSwap::default(), sealer, cluster: Some(cluster) }))
+    }
+
+    /// The one rule about who may what, for lists and for requests: whether the caller has `scope` in a namespace of the
+    /// cluster, or on this machine.
+    pub async fn may(&self, who: &Who, scope: Scope, namespace: Option<&str>) -> bool {
+        let Some(principal) = &who.principal else { return scope == Scope::Call };
+        match (principal, &self.0.cluster, namespace) {
+            (Principal::Account(account), Some(cluster), Some(namespace)) => {
+                cluster.accounts.may(account, scope, namespace).await
+            }
+            (Principal::Account(_), ..) => false,
+            // Keys are the gateway's own: what they deploy has one place.
+            (_, Some(cluster), Some(namespace)) if scope == Scope::Deploy => {
+                principal.may(scope) && namespace == &*cluster.deploy_namespace
+            }
+            _ => principal.may(scope),
+        }
+    }
+
+    /// Those of the servers that the caller may reach or change.
+    pub async fn visible(&self, who: &Who, table: &RouteTable) -> Vec<Arc<Route>> {
+        let namespaces: BTreeSet<Option<&str>> = table.all().map(|route| route.namespace.as_deref()).collect();
+        let mut open = BTreeSet::new();
+        for namespace in namespaces {
+            if self.may(who, Scope::Call, namespace).await || self.may(who, Scope::Deploy, namespace).await {
+                open.insert(namespace);
+            }
+        }
+        table.all().filter(|route| open.contains(&route.namespace.as_deref())).cloned().collect()
+    }
+
+    /// The namespace that a caller deploys into unless it says otherwise; `None` on one machine.
+    pub fn home(&self, who: &Who) -> Option<Arc<str>> {
+        let cluster = self.0.cluster.as_ref()?;
+        Some(who.namespace().map_or_else(|| Arc::clone(&cluster.deploy_namespace), Into::into))
+    }
+
+    /// The principals whose credentials are good now, or were not long ago.
+    pub fn principals(&self) -> Vec<PrincipalHash> {
+        let accounts = self.0.cluster.iter().flat_map(|cluster| cluster.accounts.principals());
+        accounts.chain(self.0.keys.load().principals(now())).chain([Principal::Anonymous.hash()]).collect()
+    }
+
+    /// Whether the caller may reach every server that is among all of them.
+    async fn may_reach_all(&self, who: &Who) -> bool {
+        let (Some(Principal::Account(_)), Some(cluster)) = (&who.principal, &self.0.cluster) else { return true };
+        let table = cluster.routes.now();
+        let merged = table.iter().filter(|route| route.spec.route.aggregate);
+        let namespaces: BTreeSet<&str> = merged.filter_map(|route| route.namespace.as_deref()).collect();
+        for namespace in namespaces {
+            if !self.may(who, Scope::Call, Some(namespace)).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Asks the cluster about a token that is no key.
+    async fn review(&self, headers: &HeaderMap) -> Verdict {
+        let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token =
+            header.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let (Some((_, token)), Some(cluster)) = (token, &self.0.cluster) else { return Verdict::Invalid };
+        match cluster.accounts.authenticate(token.trim()).await {
+            Ok(Some(account)) => Verdict::Known(Principal::Account(account)),
+            Ok(None) => Verdict::Invalid,
+            Err(_) => Verdict::Unknown,
+        }
     }
 
     /// Puts other keys in force.
@@ -73,8 +192,12 @@ impl Access {
     ///
     /// # Errors
     /// When it brought no credential that is good.
-    pub fn identify(&self, request: &mut Request) -> Result<(), Refusal> {
-        match self.judge(request) {
+    pub async fn identify(&self, request: &mut Request) -> Result<(), Refusal> {
+        let verdict = match self.judge(request) {
+            Verdict::Invalid => self.review(request.headers()).await,
+            verdict => verdict,
+        };
+        match verdict {
             Verdict::Known(principal) => admit(request, principal),
             Verdict::ByQuery(principal) => {
                 admit(request, principal);
@@ -84,6 +207,7 @@ impl Access {
                 request.extensions_mut().insert(Caller(hash.to_string().into()));
             }
             Verdict::Nothing | Verdict::Invalid if !self.0.required => admit(request, Principal::Anonymous),
+            Verdict::Unknown => return Err(Refusal::Unknown),
             Verdict::Nothing => return Err(Refusal::NoKey),
             Verdict::Invalid => return Err(Refusal::InvalidKey),
         }
@@ -91,7 +215,7 @@ impl Access {
     }
 
     /// Asks for what a route demands. A pass, which is no principal, is good for posting messages only, and those routes
-    /// demand [`Scope::Call`].
+    /// demand [`Scope::Call`]. What an account of the cluster may is asked where the namespace is known.
     ///
     /// # Errors
     /// When the caller may not.
@@ -163,6 +287,8 @@ pub enum Refusal {
     InvalidKey,
     /// Its caller has not this scope.
     Scope(Scope),
+    /// It brought what may be a token of the cluster, which cannot be asked.
+    Unknown,
 }
 
 impl IntoResponse for Refusal {
@@ -174,11 +300,25 @@ impl IntoResponse for Refusal {
                 let text = format!("the key has not the scope `{}` that this needs", scope.as_str());
                 return ApiError::new(StatusCode::FORBIDDEN, text).into_response();
             }
+            Self::Unknown => {
+                let text = "the API server cannot be asked about the token now; try again";
+                return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(2).into_response();
+            }
         };
         let mut response = ApiError::new(StatusCode::UNAUTHORIZED, text).into_response();
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"mcp-gateway\""));
         response
     }
+}
+
+/// The layer before all servers as one: they are for those who may reach each of them.
+pub async fn require_all(State(access): State<Access>, who: Who, request: Request, next: Next) -> Response {
+    if access.may_reach_all(&who).await {
+        return next.run(request).await;
+    }
+    let text = "this address has servers of namespaces in which you may not `get mcpservers`; \
+                use those of single servers, /NAMESPACE/NAME/mcp";
+    ApiError::new(StatusCode::FORBIDDEN, text).into_response()
 }
 
 #[cfg(test)]

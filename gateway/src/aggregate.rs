@@ -67,12 +67,13 @@ struct Inner {
 
 impl Aggregate {
     /// The servers of `routes` as one.
-    pub fn new(routes: Routes, client: HttpClient, sealer: Sealer) -> Self {
+    /// `instance` is this gateway's own identity, as session handles name it.
+    pub fn new(routes: Routes, client: HttpClient, sealer: Sealer, instance: Uid) -> Self {
         Self(Arc::new(Inner {
             routes,
             client,
             sealer,
-            instance: Uid::random(),
+            instance,
             merged: Kept::default(),
             profiles: Mutex::default(),
             sessions: Registry::default(),

@@ -1,13 +1,16 @@
 //! The deploy API: the documented contract of the gateway's users, and the same as resources.
 
+use std::fmt;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 mod deploy;
@@ -18,21 +21,25 @@ pub use deploy::{DeployAnswer, EntryResult, EntryStatus, Summary, deploy};
 pub use openapi::openapi;
 pub use servers::{ServerView, delete_by_query, delete_server, get_server, list_servers, list_services, logs};
 
-use crate::local::{Local, Refusal};
-use crate::routes::{RouteTable, Routes};
+use crate::access::{Access, Who, parameter};
+use crate::backend::{Backend, Refusal};
+use crate::keys::Scope;
+use crate::routes::{Route, RouteTable, Routes, identity};
 use wire::client::HttpClient;
 
 /// What the handlers work with.
 #[derive(Clone, Debug)]
 pub struct Api {
-    /// Asks for changes.
-    pub local: Local,
+    /// Makes changes.
+    pub backend: Backend,
+    /// Who may.
+    pub access: Access,
     /// What there is.
     pub routes: Routes,
     /// Reaches sidecars.
     pub client: HttpClient,
-    /// Where programs are looked for.
-    pub path: String,
+    /// Where programs are looked for; `None` where others start them.
+    pub path: Option<String>,
     /// The largest body.
     pub max_body: usize,
 }
@@ -59,9 +66,8 @@ impl ApiError {
         Self { error: error.into(), success: false, servers: None, status, retry_after: None }
     }
 
-    /// There is no such server.
-    pub fn unknown_server(name: &str, table: &RouteTable) -> Self {
-        let names: Vec<String> = table.names().into_iter().map(ToOwned::to_owned).collect();
+    /// There is no such server among those of these names.
+    pub fn unknown_server(name: &str, names: Vec<String>) -> Self {
         let known =
             if names.is_empty() { "there are none yet".to_owned() } else { format!("there are: {}", names.join(", ")) };
         let error = Self::new(StatusCode::NOT_FOUND, format!("no server is named `{name}`; {known}"));
@@ -96,9 +102,12 @@ impl Refusal {
     /// The status of the answer that tells of it.
     fn status(&self) -> StatusCode {
         match self {
-            Self::Configured(_) => StatusCode::CONFLICT,
+            Self::Configured(_) | Self::Foreign(_) => StatusCode::CONFLICT,
+            Self::Missing => StatusCode::NOT_FOUND,
+            Self::Rejected(_) => StatusCode::BAD_REQUEST,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Unreachable(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Storage(_) => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -117,17 +126,43 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// A server's name as the path has it. One that is no text is refused in JSON, like everything else.
-#[derive(Debug)]
-pub struct PathName(pub String);
+/// A server as an address names it: `NAME` or `NAMESPACE/NAME`, or a `?namespace=` beside the name. One that is no text
+/// is refused in JSON, like everything else.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ServerPath {
+    #[serde(default)]
+    pub namespace: Option<String>,
+    pub name: String,
+}
 
-impl<S: Send + Sync> FromRequestParts<S> for PathName {
+impl ServerPath {
+    /// The server, if the caller has `scope` where it is.
+    pub async fn find(&self, access: &Access, who: &Who, scope: Scope, table: &RouteTable) -> Option<Arc<Route>> {
+        let route = table.find(self.namespace.as_deref(), &self.name)?;
+        access.may(who, scope, route.namespace.as_deref()).await.then(|| Arc::clone(route))
+    }
+
+    /// That there is no such server, and which there are for this caller.
+    pub async fn unknown(&self, access: &Access, who: &Who, table: &RouteTable) -> ApiError {
+        let names = access.visible(who, table).await.iter().map(|route| route.address()).collect();
+        ApiError::unknown_server(&self.to_string(), names)
+    }
+}
+
+impl fmt::Display for ServerPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&identity(self.namespace.as_deref(), &self.name))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ServerPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let name = Path::from_request_parts(parts, state).await;
-        let Path(name) = name.map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, error.body_text()))?;
-        Ok(Self(name))
+        let server = Path::<Self>::from_request_parts(parts, state).await;
+        let Path(server) = server.map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+        let queried = || parameter(parts.uri.query().unwrap_or_default(), "namespace");
+        Ok(Self { namespace: server.namespace.or_else(queried), ..server })
     }
 }
 

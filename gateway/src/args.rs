@@ -13,6 +13,10 @@ use runtime::telemetry::TelemetryArgs;
 use crate::keys::Scopes;
 use crate::spec::parse_duration;
 
+mod cluster;
+
+pub use cluster::ClusterArgs;
+
 /// One address for all MCP servers: each alone under /NAME/mcp and /NAME/sse, all together under /mcp and /sse.
 #[derive(Debug, Parser)]
 #[command(
@@ -101,6 +105,8 @@ pub struct ServeArgs {
     pub sidecar: Option<PathBuf>,
     #[arg(long, env = "PATH", hide = true, default_value = "/usr/local/bin:/usr/bin:/bin")]
     pub path: String,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 #[derive(Debug, Subcommand)]

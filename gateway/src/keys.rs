@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-pub use file::{KeyError, KeyFile, KeyWatch};
-pub use principal::{Principal, PrincipalHash};
+pub use file::{KeyError, KeyFile, KeyWatch, parse_keys};
+pub use principal::{Account, Principal, PrincipalHash};
 pub use scope::{Scope, ScopeError, Scopes};
 
 use crate::store::{Timestamp, random};

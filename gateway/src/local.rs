@@ -12,8 +12,8 @@ use std::time::Duration;
 use mcp::names::ServerName;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::backend::{Deployed, Refusal};
 use crate::spec::ServerSpec;
-use crate::store::StorageError;
 
 mod controller;
 mod instance;
@@ -47,31 +47,6 @@ pub enum Request {
     },
     /// The configuration file says this now.
     Configure(BTreeMap<ServerName, ServerSpec>),
-}
-
-/// What became of a deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deployed {
-    /// There was none of that name.
-    New,
-    /// It is like that already.
-    Existed,
-    /// It was different.
-    Replaced,
-}
-
-/// Why a deployment is not made.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The configuration file defines it.
-    #[error("server `{0}` is defined in the configuration file; change it there")]
-    Configured(ServerName),
-    /// It cannot be kept.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The gateway ends.
-    #[error("the gateway is stopping; try again")]
-    Stopping,
 }
 
 /// Asks the controller. Clones ask the same one.

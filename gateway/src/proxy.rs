@@ -4,6 +4,8 @@
 //! the sidecar and the session there; the proxy opens it, passes the request on, and seals what comes back. Messages
 //! are not looked into.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -19,9 +21,9 @@ use wire::client::HttpClient;
 use wire::front::{NeedsPass, Problem, allow, not_allowed};
 use wire::session::Caller;
 
-use crate::access::parameter;
-use crate::api::{ApiError, PathName};
-use crate::keys::PrincipalHash;
+use crate::access::{Access, Who, parameter};
+use crate::api::{ApiError, ServerPath};
+use crate::keys::{PrincipalHash, Scope};
 use crate::routes::{Endpoint, Route, Routes};
 use crate::seal::{Handle, Kind, Sealer};
 
@@ -40,12 +42,16 @@ pub struct Proxy {
     pub sealer: Sealer,
     /// Reaches sidecars.
     pub client: HttpClient,
+    /// Who may.
+    pub access: Access,
 }
 
 /// What a request is about, apart from its body.
 struct Target {
-    route: std::sync::Arc<Route>,
+    route: Arc<Route>,
     endpoint: Endpoint,
+    /// The server as the client's address has it.
+    address: String,
     /// The session's own id at the sidecar.
     session: Option<String>,
     principal: PrincipalHash,
@@ -67,14 +73,19 @@ pub fn routes(proxy: &Proxy) -> Vec<(&'static str, MethodRouter)> {
             .options(|| allow("GET, POST, DELETE, OPTIONS"))
             .fallback(|| not_allowed("GET, POST, DELETE, OPTIONS"))
     };
-    let message = post(message).options(|| allow("POST, OPTIONS")).fallback(|| not_allowed("POST, OPTIONS"));
+    let message = || post(message).options(|| allow("POST, OPTIONS")).fallback(|| not_allowed("POST, OPTIONS"));
     let routes = [
         ("/{name}/sse", sse()),
         // A client in the field appends it to what is the endpoint already.
         ("/{name}/sse/sse", sse()),
-        ("/{name}/message", message),
+        ("/{name}/message", message()),
         ("/{name}/mcp", mcp()),
         ("/{name}/stream", mcp()),
+        // In a cluster, where two namespaces may have servers of one name.
+        ("/{namespace}/{name}/sse", sse()),
+        ("/{namespace}/{name}/message", message()),
+        ("/{namespace}/{name}/mcp", mcp()),
+        ("/{namespace}/{name}/stream", mcp()),
     ];
     routes.into_iter().map(|(path, methods)| (path, methods.with_state(proxy.clone()))).collect()
 }
@@ -82,18 +93,18 @@ pub fn routes(proxy: &Proxy) -> Vec<(&'static str, MethodRouter)> {
 /// `GET /{name}/sse`.
 async fn stream(
     State(proxy): State<Proxy>,
-    PathName(name): PathName,
-    caller: Caller,
+    server: ServerPath,
+    who: Who,
     pass: Option<Extension<NeedsPass>>,
     request: Request,
 ) -> Result<Response<Body>, Response<Body>> {
     let handle = parameter(request.uri().query().unwrap_or_default(), "sessionId");
-    let target = proxy.target(&name, &caller, handle.as_deref(), Kind::Sse).await?;
+    let target = proxy.target(&server, &who, handle.as_deref(), Kind::Sse).await?;
     let path = match &target.session {
         Some(session) => format!("/sse?sessionId={session}"),
         None => "/sse".to_owned(),
     };
-    let response = proxy.forward(&target, &caller, path, request).await?;
+    let response = proxy.forward(&target, &who.caller, path, request).await?;
     let (parts, body) = response.into_parts();
     if parts.status != StatusCode::OK {
         return Ok(Response::from_parts(parts, Body::new(body)));
@@ -110,35 +121,35 @@ async fn stream(
 /// `POST /{name}/message`.
 async fn message(
     State(proxy): State<Proxy>,
-    PathName(name): PathName,
-    caller: Caller,
+    server: ServerPath,
+    who: Who,
     request: Request,
 ) -> Result<Response<Body>, Response<Body>> {
     let Some(handle) = parameter(request.uri().query().unwrap_or_default(), "sessionId") else {
         let text = "`sessionId` is missing: post to the address that the stream's `endpoint` event gave";
         return Err(Problem::new(StatusCode::BAD_REQUEST, text).into_response());
     };
-    let target = proxy.target(&name, &caller, Some(&handle), Kind::Sse).await?;
+    let target = proxy.target(&server, &who, Some(&handle), Kind::Sse).await?;
     let session = target.session.clone().unwrap_or_default();
-    let response = proxy.forward(&target, &caller, format!("/message?sessionId={session}"), request).await?;
+    let response = proxy.forward(&target, &who.caller, format!("/message?sessionId={session}"), request).await?;
     Ok(response.map(Body::new))
 }
 
 /// `POST`, `GET` and `DELETE` of `/{name}/mcp`.
 async fn streamable(
     State(proxy): State<Proxy>,
-    PathName(name): PathName,
-    caller: Caller,
+    server: ServerPath,
+    who: Who,
     mut request: Request,
 ) -> Result<Response<Body>, Response<Body>> {
     let handle = request.headers_mut().remove(SESSION);
     let handle = handle.as_ref().map(|value| value.to_str().unwrap_or_default());
-    let target = proxy.target(&name, &caller, handle, Kind::Streamable).await?;
+    let target = proxy.target(&server, &who, handle, Kind::Streamable).await?;
     if let Some(session) = &target.session {
         let value = HeaderValue::from_str(session).map_err(|_| Problem::no_session().into_response())?;
         request.headers_mut().insert(SESSION, value);
     }
-    let mut response = proxy.forward(&target, &caller, "/mcp".to_owned(), request).await?;
+    let mut response = proxy.forward(&target, &who.caller, "/mcp".to_owned(), request).await?;
     if let Some(session) = response.headers().get(SESSION).and_then(|value| value.to_str().ok()) {
         let sealed = proxy.seal(&target, Kind::Streamable, session);
         let value =
@@ -152,28 +163,29 @@ impl Proxy {
     /// Finds the sidecar for a new session, or the one that holds the session of `handle`.
     async fn target(
         &self,
-        name: &str,
-        caller: &Caller,
+        server: &ServerPath,
+        who: &Who,
         handle: Option<&str>,
         kind: Kind,
     ) -> Result<Target, Response<Body>> {
-        let known = self.routes.get(name);
-        let route = known.ok_or_else(|| ApiError::unknown_server(name, &self.routes.now()).into_response())?;
+        let Some(route) = server.find(&self.access, who, Scope::Call, &self.routes.now()).await else {
+            return Err(server.unknown(&self.access, who, &self.routes.now()).await.into_response());
+        };
+        let (address, principal) = (server.to_string(), principal(&who.caller));
         let Some(handle) = handle else {
-            let principal = principal(caller);
-            let found = self.routes.for_new_sessions(name).await;
+            let found = self.routes.for_new_sessions(&route.id()).await;
             let (route, endpoint) = found.map_err(|last| {
                 let route = last.unwrap_or(route);
                 unavailable(&route, &route.status.message)
             })?;
-            return Ok(Target { route, endpoint, session: None, principal });
+            return Ok(Target { route, endpoint, address, session: None, principal });
         };
         let no_session = || Problem::no_session().into_response();
         let handle = self.sealer.open(handle).ok_or_else(no_session)?;
         let same_kind = handle.kind == kind || (kind == Kind::Sse && handle.kind == Kind::SsePass);
-        let mine = handle.server == name && handle.principal == principal(caller);
+        let mine = handle.server == route.id() && handle.principal == principal;
         let endpoint = route.instance(handle.instance).filter(|_| same_kind && mine).ok_or_else(no_session)?.clone();
-        Ok(Target { route, endpoint, session: Some(handle.session), principal: handle.principal })
+        Ok(Target { route, endpoint, address, session: Some(handle.session), principal })
     }
 
     /// Passes a request on to a sidecar.
@@ -196,7 +208,8 @@ impl Proxy {
         let mut outgoing = hyper::Request::new(wire::client::streamed(body));
         (*outgoing.method_mut(), *outgoing.uri_mut(), *outgoing.headers_mut()) =
             (parts.method, parts.uri, parts.headers);
-        let client = if long { self.client.long_streams() } else { self.client.clone() };
+        let client = self.client.for_server(target.route.uid);
+        let client = if long { client.long_streams() } else { client };
         let mut response = client.request(&target.endpoint.address, outgoing).await.map_err(|error| fail(&error))?;
         strip(response.headers_mut());
         Ok(response)
@@ -205,7 +218,7 @@ impl Proxy {
     fn seal(&self, target: &Target, kind: Kind, session: &str) -> String {
         self.sealer.seal(&Handle {
             kind,
-            server: target.route.name.to_string(),
+            server: target.route.id(),
             instance: target.endpoint.instance,
             session: session.to_owned(),
             principal: target.principal,
@@ -218,7 +231,7 @@ impl Proxy {
         let (_, session) = text.split_once("sessionId=")?;
         let end = session.find(|c: char| c.is_whitespace() || c == '&')?;
         let sealed = self.seal(target, kind, &session[..end]);
-        Some(format!("event: endpoint\ndata: /{}/message?sessionId={sealed}\n\n", target.route.name).into())
+        Some(format!("event: endpoint\ndata: /{}/message?sessionId={sealed}\n\n", target.address).into())
     }
 }
 
@@ -250,6 +263,20 @@ fn unavailable(route: &Route, why: &str) -> Response<Body> {
 
 /// Takes out what is between client and gateway, or between gateway and sidecar, and nobody else's business.
 fn strip(headers: &mut HeaderMap) {
+    strip_connection(headers);
+    for name in [header::HOST, header::AUTHORIZATION, header::COOKIE, header::ORIGIN] {
+        headers.remove(name);
+    }
+    headers.remove("x-api-key");
+    let own: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("mcp-gateway-")).cloned().collect();
+    for name in own {
+        headers.remove(name);
+    }
+}
+
+/// Takes out what is about one connection only (RFC 9110 §7.6.1).
+pub(crate) fn strip_connection(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -267,19 +294,10 @@ fn strip(headers: &mut HeaderMap) {
         header::TRAILER,
         header::TRANSFER_ENCODING,
         header::UPGRADE,
-        header::HOST,
-        header::AUTHORIZATION,
-        header::COOKIE,
-        header::ORIGIN,
     ] {
         headers.remove(name);
     }
-    for name in ["keep-alive", "proxy-connection", "x-api-key"] {
-        headers.remove(name);
-    }
-    let own: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with("mcp-gateway-")).cloned().collect();
-    for name in own {
+    for name in ["keep-alive", "proxy-connection"] {
         headers.remove(name);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -31,6 +32,14 @@ const FIRST_LISTEN: Duration = Duration::from_secs(5);
 pub struct Route {
     /// Its name.
     pub name: ServerName,
+    /// Where names are unique, and rights are given, in a cluster; `None` on one machine.
+    pub namespace: Option<Arc<str>>,
+    /// The name of its resource in a cluster.
+    pub resource: Option<Arc<str>>,
+    /// Whether its name alone means this server.
+    pub short: bool,
+    /// Whether what is asked for is still on its way, whatever the status says of what was before.
+    pub pending: bool,
     /// Its identity: a name that is used again gets another one.
     pub uid: Uid,
     /// When it was first deployed.
@@ -52,6 +61,8 @@ pub enum Origin {
     File,
     /// The deploy API.
     Deployed,
+    /// A resource of the cluster that others made.
+    Kubernetes,
 }
 
 /// One sidecar of a server.
@@ -63,6 +74,8 @@ pub struct Endpoint {
     pub address: Address,
     /// It takes no new sessions.
     pub draining: bool,
+    /// It is going to end, and its sessions with it: whoever can do without it goes elsewhere.
+    pub leaving: bool,
 }
 
 /// A change.
@@ -70,8 +83,8 @@ pub struct Endpoint {
 pub enum Event {
     /// A server is there, or is now like this.
     Apply(Box<Route>),
-    /// A server is gone.
-    Delete(ServerName),
+    /// The server of this [identity](Route::id) is gone.
+    Delete(String),
     /// These are all servers there are.
     Reset(Vec<Route>),
 }
@@ -79,13 +92,38 @@ pub enum Event {
 /// All servers at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    routes: BTreeMap<ServerName, Arc<Route>>,
+    /// By identity.
+    routes: BTreeMap<String, Arc<Route>>,
+    /// Those that their name alone means.
+    short: BTreeMap<ServerName, Arc<Route>>,
 }
 
+/// Which endpoint the next session begins with, where there are several.
+static TURN: AtomicUsize = AtomicUsize::new(0);
+
 impl Route {
-    /// The endpoint for a new session.
+    /// What tells it from all others, and what session handles name: `namespace/name`, or its name on one machine.
+    pub fn id(&self) -> String {
+        identity(self.namespace.as_deref(), self.name.as_str())
+    }
+
+    /// The shortest way to write it in an address: its name if that is enough.
+    pub fn address(&self) -> String {
+        if self.short { self.name.to_string() } else { self.id() }
+    }
+
+    /// The endpoint for a new session: always the same while nothing changes.
     pub fn for_new_sessions(&self) -> Option<&Endpoint> {
         self.endpoints.iter().find(|endpoint| !endpoint.draining)
+    }
+
+    /// The endpoint for the next new session: each in its turn.
+    pub fn next_for_new_sessions(&self) -> Option<&Endpoint> {
+        let mut open = self.endpoints.iter().filter(|endpoint| !endpoint.draining);
+        match open.clone().count() {
+            0 | 1 => open.next(),
+            count => open.nth(TURN.fetch_add(1, Ordering::Relaxed) % count),
+        }
     }
 
     /// The endpoint that holds the sessions of an instance.
@@ -97,22 +135,50 @@ impl Route {
     pub fn is_ready(&self) -> bool {
         self.status.phase == Phase::Ready
     }
+
+    /// Whether it has become what is asked for, or has failed to.
+    pub fn is_settled(&self) -> bool {
+        !self.pending && !matches!(self.status.phase, Phase::Starting | Phase::Installing)
+    }
+}
+
+/// What tells a server from all others.
+pub fn identity(namespace: Option<&str>, name: &str) -> String {
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
 impl RouteTable {
-    /// The server of that name.
+    /// The server that this name alone means.
     pub fn get(&self, name: &str) -> Option<&Arc<Route>> {
-        self.routes.get(name)
+        self.short.get(name)
     }
 
-    /// All servers, by name.
+    /// The server of this [identity](Route::id).
+    pub fn by_id(&self, id: &str) -> Option<&Arc<Route>> {
+        self.routes.get(id)
+    }
+
+    /// The server of that name: in a namespace, or the one that the name alone means.
+    pub fn find(&self, namespace: Option<&str>, name: &str) -> Option<&Arc<Route>> {
+        match namespace {
+            Some(_) => self.by_id(&identity(namespace, name)),
+            None => self.get(name),
+        }
+    }
+
+    /// The servers that their name alone means, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.short.values()
+    }
+
+    /// All servers, by identity.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.values()
     }
 
-    /// The names there are.
-    pub fn names(&self) -> Vec<&str> {
-        self.routes.keys().map(AsRef::as_ref).collect()
+    /// How the servers are addressed.
+    pub fn names(&self) -> Vec<String> {
+        self.all().map(|route| route.address()).collect()
     }
 
     /// The table after a change.
@@ -120,13 +186,14 @@ impl RouteTable {
     pub fn after(&self, event: Event) -> Self {
         let mut routes = self.routes.clone();
         match event {
-            Event::Apply(route) => drop(routes.insert(route.name.clone(), Arc::from(route))),
-            Event::Delete(name) => drop(routes.remove(&name)),
+            Event::Apply(route) => drop(routes.insert(route.id(), Arc::from(route))),
+            Event::Delete(id) => drop(routes.remove(&id)),
             Event::Reset(all) => {
-                routes = all.into_iter().map(|route| (route.name.clone(), Arc::new(route))).collect();
+                routes = all.into_iter().map(|route| (route.id(), Arc::new(route))).collect();
             }
         }
-        Self { routes }
+        let short = routes.values().filter(|route| route.short);
+        Self { short: short.map(|route| (route.name.clone(), Arc::clone(route))).collect(), routes }
     }
 }
 
@@ -157,15 +224,15 @@ impl Routes {
         self.0.table.load().get(name).cloned()
     }
 
-    /// Where new sessions of a server go; while its sidecar is only just being started, that is waited for. `Err` is the
+    /// Where the next new session of a server goes, by its [identity](Route::id); while its sidecar is only just being started, that is waited for. `Err` is the
     /// server as it is when there is no such place, `None` when there is no such server.
-    pub async fn for_new_sessions(&self, name: &str) -> Result<(Arc<Route>, Endpoint), Option<Arc<Route>>> {
+    pub async fn for_new_sessions(&self, id: &str) -> Result<(Arc<Route>, Endpoint), Option<Arc<Route>>> {
         let mut changes = self.follow();
         let end = Instant::now() + FIRST_LISTEN;
         loop {
             changes.mark_unchanged();
-            let route = self.get(name).ok_or(None)?;
-            if let Some(endpoint) = route.for_new_sessions().cloned() {
+            let route = self.now().by_id(id).cloned().ok_or(None)?;
+            if let Some(endpoint) = route.next_for_new_sessions().cloned() {
                 return Ok((route, endpoint));
             }
             let starting = matches!(route.status.phase, Phase::Starting | Phase::Installing);
@@ -177,7 +244,15 @@ impl Routes {
 
     /// Makes a change. Only the one task that watches the servers does.
     pub fn change(&self, event: Event) {
-        self.0.table.store(Arc::new(self.now().after(event)));
+        self.change_all([event]);
+    }
+
+    /// Makes several changes, of which nobody sees some without the others.
+    pub fn change_all(&self, events: impl IntoIterator<Item = Event>) {
+        let mut events = events.into_iter();
+        let Some(first) = events.next() else { return };
+        let table = events.fold(self.now().after(first), |table, event| table.after(event));
+        self.0.table.store(Arc::new(table));
         self.0.changes.send_modify(|version| *version += 1);
     }
 
@@ -202,8 +277,9 @@ impl Collector for Routes {
         let table = self.now();
         let mut family = |name, help, value: fn(&Route) -> i64| {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for route in table.iter() {
-                let labels = [("server", route.name.as_str())];
+            for route in table.all() {
+                let id = route.id();
+                let labels = [("server", id.as_str())];
                 ConstGauge::new(value(route)).encode(family.encode_family(&labels)?)?;
             }
             Ok(())
@@ -226,9 +302,14 @@ mod tests {
             instance: Uid::from_bytes([u8::try_from(n).unwrap(); 16]),
             address: Address::unix("/x".as_ref()).unwrap(),
             draining: *draining,
+            leaving: *draining,
         };
         Route {
             name: ServerName::parse(name).unwrap(),
+            namespace: None,
+            resource: None,
+            short: true,
+            pending: false,
             uid: Uid::from_bytes([0; 16]),
             created_at: Timestamp::from_unix(0),
             spec: Arc::new(spec),
@@ -243,8 +324,8 @@ mod tests {
         let empty = RouteTable::default();
         let one = empty.after(Event::Apply(Box::new(route("a", &[]))));
         let two = one.after(Event::Reset(vec![route("b", &[]), route("c", &[])]));
-        assert_eq!((empty.names(), one.names(), two.names()), (vec![], vec!["a"], vec!["b", "c"]));
-        assert_eq!(two.after(Event::Delete(ServerName::parse("b").unwrap())).names(), ["c"]);
+        assert_eq!([empty.names(), one.names(), two.names()].map(|it| it.join(",")), ["", "a", "b,c"]);
+        assert_eq!(two.after(Event::Delete("b".to_owned())).names(), ["c"]);
     }
 
     #[test]
@@ -253,5 +334,25 @@ mod tests {
         assert_eq!(route.for_new_sessions().unwrap().instance, Uid::from_bytes([1; 16]));
         assert!(route.instance(Uid::from_bytes([0; 16])).is_some());
         assert!(route.instance(Uid::from_bytes([7; 16])).is_none());
+    }
+
+    #[test]
+    fn new_sessions_go_to_each_open_endpoint_in_its_turn() {
+        let route = route("a", &[false, true, false]);
+        let taken: Vec<_> = (0..4).filter_map(|_| route.next_for_new_sessions()).map(|it| it.instance).collect();
+        assert!(taken[0] == taken[2] && taken[1] == taken[3] && taken[0] != taken[1], "{taken:?}");
+        assert!(!taken.contains(&Uid::from_bytes([1; 16])), "{taken:?}");
+    }
+
+    #[test]
+    fn a_name_alone_means_one_server_and_with_its_namespace_each() {
+        let of = |namespace: &str, short| Route { namespace: Some(namespace.into()), short, ..route("a", &[]) };
+        let table = RouteTable::default().after(Event::Reset(vec![of("one", false), of("two", true)]));
+        let found = |namespace, name| table.find(namespace, name).map(|route| route.id());
+        assert_eq!(found(None, "a").as_deref(), Some("two/a"));
+        assert_eq!(found(Some("one"), "a").as_deref(), Some("one/a"));
+        assert_eq!(found(Some("three"), "a"), None);
+        assert_eq!((table.names(), table.iter().count()), (vec!["one/a".to_owned(), "a".to_owned()], 1));
+        assert_eq!(table.after(Event::Delete("two/a".to_owned())).get("a").map(|it| it.id()), None);
     }
 }

@@ -9,8 +9,10 @@ use std::{
     fmt, fs,
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
@@ -58,12 +60,12 @@ pub enum Kind {
     SsePass,
 }
 
-/// Seals and opens handles with a ring of one or two keys.
+/// Seals with the newest key of a ring, and opens with any. Clones share the ring.
 #[derive(Clone)]
-pub struct Sealer {
-    current: XChaCha20Poly1305,
-    previous: Option<XChaCha20Poly1305>,
-}
+pub struct Sealer(Arc<ArcSwap<Ring>>);
+
+/// The newest first; never empty.
+type Ring = Vec<XChaCha20Poly1305>;
 
 /// Why there is no key to seal with.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +87,17 @@ pub enum SealError {
 impl Sealer {
     /// Seals with `current`; opens what it or `previous` sealed, so that rotation ends no session.
     pub fn new(current: &[u8; 32], previous: Option<&[u8; 32]>) -> Self {
-        let cipher = |key: &[u8; 32]| XChaCha20Poly1305::new(key.into());
-        Self { current: cipher(current), previous: previous.map(cipher) }
+        Self(Arc::new(ArcSwap::from_pointee(ring(current, previous))))
+    }
+
+    /// With a key that nobody else has and that opens nothing yet: until [others](Self::replace) are there.
+    pub fn unset() -> Self {
+        Self::new(&random(), None)
+    }
+
+    /// Seals with `newest` from now on, and opens what it or one of the `others` sealed.
+    pub fn replace<'a>(&self, newest: &'a [u8; 32], others: impl IntoIterator<Item = &'a [u8; 32]>) {
+        self.0.store(Arc::new(ring(newest, others)));
     }
 
     /// Reads `seal.key` in the state directory, or makes it. The caller holds the lock of that directory.
@@ -117,7 +128,8 @@ impl Sealer {
     pub fn seal(&self, handle: &Handle) -> String {
         let nonce = random::<NONCE>();
         let payload = Payload { msg: &handle.encode(), aad: LABEL };
-        let sealed = self.current.encrypt(XNonce::from_slice(&nonce), payload).expect("a handle is far below 256 GiB");
+        let ring = self.0.load();
+        let sealed = ring[0].encrypt(XNonce::from_slice(&nonce), payload).expect("a handle is far below 256 GiB");
         URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat())
     }
 
@@ -130,9 +142,12 @@ impl Sealer {
         let (nonce, msg) = bytes.split_at_checked(NONCE)?;
         let open =
             |cipher: &XChaCha20Poly1305| cipher.decrypt(XNonce::from_slice(nonce), Payload { msg, aad: LABEL }).ok();
-        let payload = open(&self.current).or_else(|| self.previous.as_ref().and_then(open))?;
-        Handle::decode(&payload)
+        Handle::decode(&self.0.load().iter().find_map(open)?)
     }
+}
+
+fn ring<'a>(newest: &'a [u8; 32], others: impl IntoIterator<Item = &'a [u8; 32]>) -> Ring {
+    std::iter::once(newest).chain(others).map(|key| XChaCha20Poly1305::new(key.into())).collect()
 }
 
 impl fmt::Debug for Sealer {
@@ -263,6 +278,16 @@ mod tests {
         assert_eq!(Sealer::new(&[1; 32], None).open(&new), None);
         assert_eq!(Sealer::new(&[2; 32], None).open(&new), Some(handle()));
         assert_eq!(Sealer::new(&[2; 32], None).open(&old), None);
+    }
+
+    #[test]
+    fn keys_change_for_all_who_share_a_ring() {
+        let sealer = Sealer::unset();
+        let (shared, before) = (sealer.clone(), sealer.seal(&handle()));
+        sealer.replace(&[2; 32], [&[1; 32]]);
+        assert_eq!(shared.open(&before), None);
+        assert_eq!(shared.open(&Sealer::new(&[1; 32], None).seal(&handle())), Some(handle()));
+        assert_eq!(Sealer::new(&[2; 32], None).open(&shared.seal(&handle())), Some(handle()));
     }
 
     #[test]

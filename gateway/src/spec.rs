@@ -24,7 +24,7 @@ pub(crate) use document::servers;
 pub use document::{Accepted, Entry, Parsed, parse_servers};
 pub use entry::EntryError;
 pub(crate) use entry::{Author, read_entry};
-pub use mask::{Masked, redact_url};
+pub use mask::{Masked, looks_secret, redact_url};
 pub use node::{Position, Problem};
 pub use program::{MissingProgram, find_program, is_executable};
 pub use wire::spec::duration::{DurationError, format_duration, parse_duration};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, LOCATION};
+use http::header::{HOST, HeaderName, LOCATION};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -18,6 +18,9 @@ use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use mcp::header::HOP_TOKEN;
+
+use crate::hop::{self, SignError, Signer};
 
 mod connect;
 mod endpoint;
@@ -64,6 +67,9 @@ where
 pub struct HttpClient {
     pools: Arc<Pools>,
     protocol: Protocol,
+    signer: Option<Arc<Signer>>,
+    /// Whom tokens are made for.
+    audience: Option<Arc<str>>,
 }
 
 struct Pools {
@@ -93,13 +99,25 @@ impl HttpClient {
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .build(connector);
-        Self { pools: Arc::new(Pools { http1, http2 }), protocol: Protocol::Http1 }
+        Self { pools: Arc::new(Pools { http1, http2 }), protocol: Protocol::Http1, signer: None, audience: None }
     }
 
     /// The same client, whose requests to one endpoint share one HTTP/2 connection, spoken without asking first: for
     /// servers known to understand it, and streams that stay open and carry little.
     pub fn long_streams(&self) -> Self {
         Self { protocol: Protocol::Http2, ..self.clone() }
+    }
+
+    /// The same client, whose requests [to a server](Self::for_server) carry a token of `signer`.
+    pub fn signing(&self, signer: Arc<Signer>) -> Self {
+        Self { signer: Some(signer), ..self.clone() }
+    }
+
+    /// The same client for requests to the server of this identity; nothing is different unless it is [signing](
+    /// Self::signing).
+    pub fn for_server(&self, identity: impl fmt::Display) -> Self {
+        let audience = self.signer.as_ref().map(|_| identity.to_string().into());
+        Self { audience, ..self.clone() }
     }
 
     /// Sends a request to `endpoint` and returns when the head of the answer is there. Of the request's address only
@@ -113,6 +131,11 @@ impl HttpClient {
         *request.uri_mut() = endpoint.uri(path.clone());
         // What a proxied request came by does not matter.
         *request.version_mut() = Version::HTTP_11;
+        if let (Some(signer), Some(audience)) = (&self.signer, &self.audience) {
+            let token = signer.token(audience, hop::now())?;
+            let token = HeaderValue::from_str(&token).map_err(|_| SignError)?;
+            request.headers_mut().insert(HeaderName::from_static(HOP_TOKEN), token);
+        }
         let pool = match self.protocol {
             Protocol::Http1 => {
                 if endpoint.is_unix() && !request.headers().contains_key(HOST) {
@@ -159,6 +182,9 @@ pub enum ClientError {
         /// How.
         reason: String,
     },
+    /// It could not be signed: nothing was sent.
+    #[error(transparent)]
+    Unsigned(#[from] SignError),
     /// The answer is a redirect.
     #[error("{from} redirects ({status}) to {target}, which is not followed; configure that address if it is right")]
     Redirect {

@@ -36,6 +36,8 @@ const MAX_MESSAGE: usize = 256 << 20;
 #[derive(Debug)]
 struct Sidecar {
     name: String,
+    /// What the routes know it by.
+    id: String,
     routes: Routes,
     client: HttpClient,
     headers: HeaderMap,
@@ -51,17 +53,18 @@ impl Connect for Sidecar {
     type Link = InstanceLink;
 
     async fn connect(&self) -> Result<InstanceLink, Loss> {
-        let reach = self.routes.for_new_sessions(&self.name).await;
-        let (_, endpoint) = reach.map_err(|route| {
+        let reach = self.routes.for_new_sessions(&self.id).await;
+        let (route, endpoint) = reach.map_err(|route| {
             let why = route.as_ref().map_or("it has been removed", |route| &route.status.message);
             self.lost("cannot be reached now", why)
         })?;
+        let client = self.client.for_server(route.uid);
         let site = Site {
             name: self.name.as_str().into(),
             target: Target { endpoint: endpoint.address, path: PathAndQuery::from_static("/mcp") },
             headers: self.headers.clone(),
-            calls: self.client.clone(),
-            streams: self.client.long_streams(),
+            calls: client.clone(),
+            streams: client.long_streams(),
             max_message: MAX_MESSAGE,
         };
         Ok(InstanceLink {
@@ -70,17 +73,17 @@ impl Connect for Sidecar {
             changes: self.routes.follow(),
             routes: self.routes.clone(),
             gone: self.lost("did not answer", "its sidecar has ended; send the request again"),
-            name: self.name.clone(),
+            id: self.id.clone(),
         })
     }
 }
 
 /// A link to one sidecar. It is lost with the sidecar, at once, as nobody else will ever listen at that address; and
-/// already when another takes the new sessions, as soon as nothing is under way.
+/// already when that is about to end, as soon as nothing is under way.
 #[derive(Debug)]
 struct InstanceLink {
     link: StreamableLink,
-    name: String,
+    id: String,
     instance: Uid,
     routes: Routes,
     changes: watch::Receiver<u64>,
@@ -89,10 +92,10 @@ struct InstanceLink {
 
 impl InstanceLink {
     fn is_over(&self) -> bool {
-        let route = self.routes.get(&self.name);
-        match route.as_ref().and_then(|route| route.instance(self.instance)) {
+        let table = self.routes.now();
+        match table.by_id(&self.id).and_then(|route| route.instance(self.instance)) {
             None => true,
-            Some(endpoint) => endpoint.draining && self.link.is_quiet(),
+            Some(endpoint) => endpoint.leaving && self.link.is_quiet(),
         }
     }
 }
@@ -151,6 +154,7 @@ impl Opener {
         ];
         let sidecar = Sidecar {
             name: name.to_owned(),
+            id: self.routes.get(name).map_or_else(|| name.to_owned(), |route| route.id()),
             routes: self.routes.clone(),
             client: self.client.clone(),
             headers: headers.into_iter().collect(),

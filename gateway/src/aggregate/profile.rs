@@ -144,7 +144,7 @@ async fn ask(client: &HttpClient, route: &Route, capabilities: &Capabilities) ->
     let query = utf8_percent_encode(&capabilities.0, NON_ALPHANUMERIC);
     let request = Request::get(format!("/status?capabilities={query}")).body(wire::client::empty()).ok()?;
     let answer = async {
-        let response = client.request(endpoint, request).await.ok()?;
+        let response = client.for_server(route.uid).request(endpoint, request).await.ok()?;
         let body = Limited::new(response.into_body(), MAX_STATUS).collect().await.ok()?.to_bytes();
         serde_json::from_slice::<Status>(&body).ok()?.catalogue
     };

@@ -9,15 +9,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
-use mcp::names::ServerName;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 use utoipa::{IntoParams, ToSchema};
-use wire::status::Phase;
 
 use super::{Api, ApiError, JsonText, Params};
-use crate::local::Deployed;
-use crate::routes::Routes;
+use crate::access::Who;
+use crate::backend::{Deployed, Place};
+use crate::routes::identity;
 use crate::spec::{Accepted, Entry, ServerSpec, Target, is_executable, parse_duration, parse_servers};
 
 /// The longest time that an answer is kept waiting for.
@@ -28,6 +27,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 pub struct DeployQuery {
     /// Wait so long for each server to be ready, like `30s`.
     wait: Option<String>,
+    /// The namespace in a cluster; the caller's own unless given.
+    namespace: Option<String>,
 }
 
 /// What became of a deployment.
@@ -107,7 +108,7 @@ pub struct Summary {
         (status = 400, body = DeployRefusal, description = "Bad JSON, with line and column; or an entry is not accepted: `results` says which and why, and the valid ones are deployed"),
         (status = 401, body = ApiError, description = "No valid key"),
         (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
-        (status = 409, body = DeployAnswer, description = "The configuration file defines an entry's server otherwise, and nothing is wrong with the others"),
+        (status = 409, body = DeployAnswer, description = "The configuration file, or somebody else in the cluster, defines an entry's server otherwise, and nothing is wrong with the others"),
         (status = 413, body = ApiError, description = "The body is too large"),
         (status = 415, body = ApiError, description = "The body is not declared to be JSON"),
         (status = 503, body = DeployAnswer, description = "The gateway is stopping"),
@@ -117,17 +118,19 @@ pub struct Summary {
 pub async fn deploy(
     State(api): State<Api>,
     Params(query): Params<DeployQuery>,
+    who: Who,
     JsonText(text): JsonText,
 ) -> Result<Response, ApiError> {
     let bad = |text: String| ApiError::new(StatusCode::BAD_REQUEST, text);
     let wait = query.wait.as_deref().map(parse_duration).transpose().map_err(|e| bad(format!("`wait`: {e}")))?;
     let parsed = parse_servers(&text, api.max_body).map_err(|problem| bad(problem.to_string()))?;
+    let place = Place::of(&api, &who, query.namespace.as_deref()).await?;
     let end = wait.map(|wait| Instant::now() + wait.min(LONGEST_WAIT));
-    let results = join_all(parsed.entries.into_iter().map(|entry| deploy_entry(&api, entry, end))).await;
+    let results = join_all(parsed.entries.into_iter().map(|entry| deploy_entry(&api, &place, entry, end))).await;
     Ok(answer(results, parsed.warnings).into_response())
 }
 
-async fn deploy_entry(api: &Api, entry: Entry, wait: Option<Instant>) -> EntryResult {
+async fn deploy_entry(api: &Api, place: &Place, entry: Entry, wait: Option<Instant>) -> EntryResult {
     let Entry { name, outcome, .. } = entry;
     let failed = |code, error: String| EntryResult {
         name: name.clone(),
@@ -140,10 +143,11 @@ async fn deploy_entry(api: &Api, entry: Entry, wait: Option<Instant>) -> EntryRe
         Ok(accepted) => accepted,
         Err(error) => return failed(StatusCode::BAD_REQUEST, error.to_string()),
     };
-    if let Err(error) = check_program(&spec, &api.path) {
+    if let Err(error) = check_program(&spec, api.path.as_deref()) {
         return failed(StatusCode::BAD_REQUEST, error);
     }
-    let deployed = match api.local.deploy(server.clone(), spec).await {
+    let id = identity(place.namespace.as_deref(), server.as_str());
+    let deployed = match api.backend.deploy(place, server, spec).await {
         Ok(deployed) => deployed,
         Err(refusal) => return failed(refusal.status(), refusal.to_string()),
     };
@@ -153,36 +157,35 @@ async fn deploy_entry(api: &Api, entry: Entry, wait: Option<Instant>) -> EntryRe
         Deployed::Replaced => (EntryStatus::Replaced, "replaced"),
     };
     let state = match wait {
-        Some(end) => wait_for(api, &server, end).await,
-        None => state(&api.routes, &server),
+        Some(end) => wait_for(api, &id, end).await,
+        None => state(api, &id),
     };
     let message = [&[words.to_owned(), state], warnings.as_slice()].concat().join("; ");
     EntryResult { name, status, message, error: None, code: StatusCode::OK }
 }
 
 /// On one machine a missing program is found before anything is changed.
-fn check_program(spec: &ServerSpec, path: &str) -> Result<(), String> {
-    match &spec.target {
-        Target::Command(command) => {
+fn check_program(spec: &ServerSpec, path: Option<&str>) -> Result<(), String> {
+    match (&spec.target, path) {
+        (Target::Command(command), Some(path)) => {
             command.locate(OsStr::new(path), is_executable).map(drop).map_err(|missing| missing.to_string())
         }
-        Target::Remote(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 
-fn state(routes: &Routes, name: &ServerName) -> String {
-    routes.get(name.as_ref()).map_or_else(|| "removed".to_owned(), |route| route.status.message.clone())
+fn state(api: &Api, id: &str) -> String {
+    api.routes.now().by_id(id).map_or_else(|| "removed".to_owned(), |route| route.status.message.clone())
 }
 
 /// Waits until the server is ready or does not work, and says how it is.
-async fn wait_for(api: &Api, name: &ServerName, end: Instant) -> String {
+async fn wait_for(api: &Api, id: &str, end: Instant) -> String {
     let mut changes = api.routes.follow();
     let settled = async {
         loop {
             changes.mark_unchanged();
-            match api.routes.get(name.as_ref()) {
-                Some(route) if matches!(route.status.phase, Phase::Starting | Phase::Installing) => {}
-                _ => return,
+            if api.routes.now().by_id(id).is_none_or(|route| route.is_settled()) {
+                return;
             }
             if changes.changed().await.is_err() {
                 return;
@@ -192,9 +195,9 @@ async fn wait_for(api: &Api, name: &ServerName, end: Instant) -> String {
     let not_yet = tokio::select! {
         () = settled => "",
         () = sleep_until(end) => "not ready yet: ",
-        () = api.local.stopped() => "not ready yet: ",
+        () = api.backend.stopped() => "not ready yet: ",
     };
-    format!("{not_yet}{}", state(&api.routes, name))
+    format!("{not_yet}{}", state(api, id))
 }
 
 fn answer(results: Vec<EntryResult>, warnings: Vec<String>) -> impl IntoResponse {

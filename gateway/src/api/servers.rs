@@ -12,7 +12,10 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use wire::status::{LastExit, Phase};
 
-use super::{Api, ApiError, Params, PathName};
+use super::{Api, ApiError, Params, ServerPath};
+use crate::access::Who;
+use crate::backend::Place;
+use crate::keys::Scope;
 use crate::routes::{Origin, Route};
 use crate::spec::Masked;
 use crate::store::Timestamp;
@@ -23,10 +26,13 @@ use crate::store::Timestamp;
 pub struct ServerView {
     /// Its name.
     name: String,
+    /// Its namespace in a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
     /// What it is to be.
     #[serde(flatten)]
     spec: Masked,
-    /// `file` or `deploy`: who says so.
+    /// `file`, `deploy` or `kubernetes`: who says so.
     origin: &'static str,
     /// When it was first deployed.
     #[schema(value_type = String)]
@@ -80,16 +86,18 @@ fn view(route: &Route) -> ServerView {
     let count = |list: fn(&wire::status::Catalogue) -> usize| catalogue.map_or(0, list);
     ServerView {
         name: route.name.to_string(),
+        namespace: route.namespace.as_deref().map(ToOwned::to_owned),
         spec: route.spec.masked(),
         origin: match route.origin {
             Origin::File => "file",
             Origin::Deployed => "deploy",
+            Origin::Kubernetes => "kubernetes",
         },
         created_at: route.created_at,
         status: status.phase.as_str(),
         message: status.message.clone(),
         ready: status.phase == Phase::Ready,
-        endpoints: Endpoints { mcp: format!("/{}/mcp", route.name), sse: format!("/{}/sse", route.name) },
+        endpoints: Endpoints { mcp: format!("/{}/mcp", route.address()), sse: format!("/{}/sse", route.address()) },
         transport: status.transport.clone(),
         protocol_version: catalogue.map(|it| it.protocol_version.clone()),
         server_info: catalogue.and_then(|it| it.server_info.clone()),
@@ -110,8 +118,8 @@ fn view(route: &Route) -> ServerView {
     (status = 401, body = ApiError, description = "No valid key"),
     (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
 ))]
-pub async fn list_servers(State(api): State<Api>) -> Json<Vec<ServerView>> {
-    Json(api.routes.now().iter().map(|route| view(route)).collect())
+pub async fn list_servers(State(api): State<Api>, who: Who) -> Json<Vec<ServerView>> {
+    Json(api.access.visible(&who, &api.routes.now()).await.iter().map(|route| view(route)).collect())
 }
 
 /// The same under its older name.
@@ -120,8 +128,8 @@ pub async fn list_servers(State(api): State<Api>) -> Json<Vec<ServerView>> {
     (status = 401, body = ApiError, description = "No valid key"),
     (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
 ))]
-pub async fn list_services(state: State<Api>) -> Json<Vec<ServerView>> {
-    list_servers(state).await
+pub async fn list_services(state: State<Api>, who: Who) -> Json<Vec<ServerView>> {
+    list_servers(state, who).await
 }
 
 /// One server.
@@ -131,9 +139,14 @@ pub async fn list_services(state: State<Api>) -> Json<Vec<ServerView>> {
     (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
     (status = 404, body = ApiError, description = "No such server; `servers` lists those there are"),
 ))]
-pub async fn get_server(State(api): State<Api>, PathName(name): PathName) -> Result<Json<ServerView>, ApiError> {
+pub async fn get_server(State(api): State<Api>, server: ServerPath, who: Who) -> Result<Json<ServerView>, ApiError> {
     let table = api.routes.now();
-    table.get(&name).map(|route| Json(view(route))).ok_or_else(|| ApiError::unknown_server(&name, &table))
+    for scope in [Scope::Deploy, Scope::Call] {
+        if let Some(route) = server.find(&api.access, &who, scope, &table).await {
+            return Ok(Json(view(&route)));
+        }
+    }
+    Err(server.unknown(&api.access, &who, &table).await)
 }
 
 /// Removes a server.
@@ -146,8 +159,12 @@ pub async fn get_server(State(api): State<Api>, PathName(name): PathName) -> Res
     (status = 503, body = ApiError, description = "The gateway is stopping"),
     (status = 507, body = ApiError, description = "The state directory cannot be written"),
 ))]
-pub async fn delete_server(State(api): State<Api>, PathName(name): PathName) -> Result<impl IntoResponse, ApiError> {
-    remove(&api, &name).await
+pub async fn delete_server(
+    State(api): State<Api>,
+    server: ServerPath,
+    who: Who,
+) -> Result<impl IntoResponse, ApiError> {
+    remove(&api, &server, &who).await
 }
 
 /// Which server to remove.
@@ -155,6 +172,8 @@ pub async fn delete_server(State(api): State<Api>, PathName(name): PathName) -> 
 pub struct DeleteQuery {
     /// Its name.
     name: Option<String>,
+    /// Its namespace in a cluster; the caller's own unless given.
+    namespace: Option<String>,
 }
 
 /// The same in its older form.
@@ -171,17 +190,23 @@ pub struct DeleteQuery {
 pub async fn delete_by_query(
     State(api): State<Api>,
     Params(query): Params<DeleteQuery>,
+    who: Who,
 ) -> Result<impl IntoResponse, ApiError> {
     let missing = || ApiError::new(StatusCode::BAD_REQUEST, "`name` is missing: DELETE /delete?name=SERVER");
-    remove(&api, &query.name.ok_or_else(missing)?).await
+    let server = ServerPath { name: query.name.ok_or_else(missing)?, namespace: query.namespace };
+    remove(&api, &server, &who).await
 }
 
-async fn remove(api: &Api, name: &str) -> Result<impl IntoResponse + use<>, ApiError> {
-    let unknown = || ApiError::unknown_server(name, &api.routes.now());
-    let server = ServerName::parse(name).map_err(|_| unknown())?;
-    if !api.local.delete(server).await? {
-        return Err(unknown());
+async fn remove(api: &Api, server: &ServerPath, who: &Who) -> Result<impl IntoResponse + use<>, ApiError> {
+    let place = Place::of(api, who, server.namespace.as_deref()).await?;
+    let removed = match ServerName::parse(&server.name) {
+        Ok(name) => api.backend.delete(&place, name).await?,
+        Err(_) => false,
+    };
+    if !removed {
+        return Err(server.unknown(&api.access, who, &api.routes.now()).await);
     }
+    let name = &server.name;
     let message = format!("server `{name}` is removed");
     Ok(Json(json!({"status": "success", "success": true, "name": name, "message": message})))
 }
@@ -207,19 +232,23 @@ pub struct LogsQuery {
 ))]
 pub async fn logs(
     State(api): State<Api>,
-    PathName(name): PathName,
+    server: ServerPath,
     Params(query): Params<LogsQuery>,
+    who: Who,
 ) -> Result<Response, ApiError> {
     let table = api.routes.now();
-    let route = table.get(&name).ok_or_else(|| ApiError::unknown_server(&name, &table))?;
-    let down = |why: &str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, format!("server `{name}` has no log: {why}"));
+    let Some(route) = server.find(&api.access, &who, Scope::Deploy, &table).await else {
+        return Err(server.unknown(&api.access, &who, &table).await);
+    };
+    let down =
+        |why: &str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, format!("server `{server}` has no log: {why}"));
     let endpoint = route.endpoints.last().ok_or_else(|| down(&route.status.message))?;
     let lines = query.lines.map(|lines| format!("lines={lines}&")).unwrap_or_default();
     let follow = query.follow.is_some_and(|follow| !matches!(follow.as_str(), "false" | "0"));
     let follow = if follow { "follow" } else { "" };
     let request =
         Request::get(format!("/logs?{lines}{follow}")).body(wire::client::empty()).map_err(|e| down(&e.to_string()))?;
-    let response = api.client.request(&endpoint.address, request).await;
+    let response = api.client.for_server(route.uid).request(&endpoint.address, request).await;
     let (parts, body) = response.map_err(|error| down(&error.to_string()))?.into_parts();
     Ok(Response::from_parts(parts, Body::new(body.map_err(axum::Error::new))))
 }

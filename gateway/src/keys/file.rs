@@ -52,6 +52,14 @@ struct Content {
     keys: Vec<KeyRecord>,
 }
 
+/// Reads the keys of a file's text.
+///
+/// # Errors
+/// When it is something else.
+pub fn parse_keys(text: &[u8]) -> Result<Vec<KeyRecord>, serde_json::Error> {
+    serde_json::from_slice::<Content>(text).map(|content| content.keys)
+}
+
 impl KeyFile {
     /// The file in this state directory.
     pub fn new(state_dir: &Path) -> Self {
@@ -84,9 +92,7 @@ impl KeyFile {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(StorageError::new("read", &self.path, source).into()),
         };
-        serde_json::from_slice::<Content>(&bytes)
-            .map(|content| content.keys)
-            .map_err(|source| KeyError::Damaged { path: self.path.clone(), source })
+        parse_keys(&bytes).map_err(|source| KeyError::Damaged { path: self.path.clone(), source })
     }
 
     /// Revokes the key with this id; `false` when there was none.

@@ -1,7 +1,9 @@
 //! Who is asking.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -19,13 +21,37 @@ pub enum Principal {
         /// What it is good for.
         scopes: Scopes,
     },
+    /// Somebody whom the cluster knows.
+    Account(Arc<Account>),
+}
+
+/// A user or service account of a cluster, as its API server knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Account {
+    /// `system:serviceaccount:NAMESPACE:NAME`, or whatever users are called there.
+    pub name: String,
+    /// Its identity.
+    pub uid: Option<String>,
+    /// What it belongs to.
+    pub groups: Vec<String>,
+    /// Whatever else the cluster decides by.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+impl Account {
+    /// The namespace of a service account.
+    pub fn namespace(&self) -> Option<&str> {
+        let (namespace, _) = self.name.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+        Some(namespace)
+    }
 }
 
 impl Principal {
-    /// The one authorization rule.
+    /// Whether it may at all. What a cluster's account may is a matter of namespaces
+    /// ([`Access::may`](crate::access::Access::may)).
     pub fn may(&self, scope: Scope) -> bool {
         match self {
-            Self::Anonymous => true,
+            Self::Anonymous | Self::Account(_) => true,
             Self::Key { scopes, .. } => scopes.contains(scope),
         }
     }
@@ -36,6 +62,7 @@ impl Principal {
         let hash = match self {
             Self::Anonymous => hash.chain_update("anonymous"),
             Self::Key { id, .. } => hash.chain_update("key\0").chain_update(&id.0),
+            Self::Account(account) => hash.chain_update("account\0").chain_update(&account.name),
         };
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash.finalize()[..16]);

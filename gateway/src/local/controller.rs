@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use wire::client::Endpoint as Address;
 use wire::status::{Phase, Status};
 
+use super::Request;
 use super::instance::{Happening, Instance, Report, Sidecars};
 use super::launch::launch;
-use super::{Deployed, Refusal, Request};
+use crate::backend::{Deployed, Refusal};
 use crate::routes::{Endpoint, Event, Origin, Route, Routes};
 use crate::spec::ServerSpec;
 use crate::store::{Record, StorageError, Store, Timestamp, Uid};
@@ -280,7 +281,7 @@ impl Controller {
     fn publish(&self, name: &ServerName) {
         let event = match self.servers.get(name) {
             Some(server) if !server.deleted => Event::Apply(Box::new(server.route(name))),
-            _ => Event::Delete(name.clone()),
+            _ => Event::Delete(name.to_string()),
         };
         self.routes.change(event);
     }
@@ -292,14 +293,17 @@ impl Server {
         let newest = self.instances.last().map(|it| it.uid);
         // New sessions go to the newest that works, else to the newest.
         let chosen = self.instances.iter().rev().find(|it| it.ready && !it.stop.is_cancelled()).map(|it| it.uid);
-        let endpoint = |it: &Running| Endpoint {
-            instance: it.uid,
-            address: it.address.clone(),
-            draining: Some(it.uid) != chosen.or(newest),
+        let endpoint = |it: &Running| {
+            let draining = Some(it.uid) != chosen.or(newest);
+            Endpoint { instance: it.uid, address: it.address.clone(), draining, leaving: draining }
         };
         let listening = self.instances.iter().filter(|it| it.listening);
         Route {
             name: name.clone(),
+            namespace: None,
+            resource: None,
+            short: true,
+            pending: false,
             uid: self.record.uid,
             created_at: self.record.created_at,
             spec: Arc::new(self.record.spec.clone()),

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use mcp::sse::Decoder;
 use runtime::limits;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
@@ -22,6 +21,7 @@ use wire::status::{Phase, Status};
 use super::LocalSettings;
 use super::leftovers::{Kept, Own};
 use crate::keys::hex;
+use crate::sidecar::Statuses;
 use crate::store::Uid;
 
 /// How often a sidecar that was just started is tried.
@@ -31,8 +31,6 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A sidecar that starts holds its turn until its server is up, though not longer than this: one that hangs, or fetches
 /// a package, keeps no other waiting.
 const TURN: Duration = Duration::from_secs(5);
-/// The largest status; a catalogue of thousands of tools has some megabytes.
-const MAX_STATUS: usize = 64 << 20;
 /// What a sidecar gets beyond the drain timeout before it is killed.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
@@ -189,14 +187,9 @@ async fn watch(uid: Uid, socket: &Path, reports: &mpsc::Sender<Report>, up: ones
         let request = Request::get("/status?watch").header("host", "sidecar").body(Empty::<bytes::Bytes>::new());
         let Ok(request) = request else { return };
         let Ok(response) = requests.send_request(request).await else { return };
-        let (mut body, mut decoder) = (response.into_body(), Decoder::new(MAX_STATUS));
         let mut up = Some(up);
-        while let Some(Ok(frame)) = body.frame().await {
-            frame.into_data().into_iter().for_each(|data| decoder.push(data));
-            // Only the newest counts.
-            let newest = decoder.by_ref().filter_map(Result::ok).last();
-            let status = newest.and_then(|event| serde_json::from_slice::<Status>(&event.data).ok());
-            let Some(status) = status else { continue };
+        let mut statuses = Statuses::new(response.into_body());
+        while let Some(status) = statuses.next().await {
             up = up.filter(|_| matches!(status.phase, Phase::Starting | Phase::Installing));
             drop(reports.send((uid, Happening::Status(Arc::new(status)))).await);
         }

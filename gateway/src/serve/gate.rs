@@ -34,7 +34,7 @@ struct Inner {
 impl Gate {
     /// The gate before the routes of `table`.
     pub(super) fn new(table: &Table, gates: Gates) -> Self {
-        let Gates { access, streams, lists, traffic, cors: _ } = gates;
+        let Gates { access, streams, lists, traffic, peers: _, cors: _ } = gates;
         let routes = table.iter().map(|(path, demand, _)| (*path, *demand)).collect();
         Self(Arc::new(Inner { lists, access, traffic, streams, routes }))
     }
@@ -52,7 +52,7 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
     if let Err(refusal) = lists.admit(&request) {
         return refusal.into_response();
     }
-    if let Err(refusal) = access.identify(&mut request) {
+    if let Err(refusal) = access.identify(&mut request).await {
         return refusal.into_response();
     }
     let Some((path, demand)) = gate.route(&request) else { return next.run(request).await };

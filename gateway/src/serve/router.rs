@@ -18,11 +18,12 @@ use wire::guard::{Guard, guard};
 
 use super::gate::{self, Gate};
 use super::settings::Settings;
-use crate::access::Access;
 pub(super) use crate::access::Demand;
+use crate::access::{Access, require_all};
 use crate::aggregate::Aggregate;
 use crate::api::{self, Api, ApiError};
 use crate::keys::Scope;
+use crate::kubernetes::{Peers, pass_on};
 use crate::proxy::{self, Proxy};
 use crate::streams::Streams;
 use crate::traffic::Traffic;
@@ -39,6 +40,8 @@ pub(super) struct Gates {
     pub(super) streams: Streams,
     pub(super) lists: Guard,
     pub(super) traffic: Traffic,
+    /// The other replicas, which may have the session that a request is about.
+    pub(super) peers: Option<Peers>,
     /// Whether pages of the origins that `lists` admits may read answers.
     pub(super) cors: bool,
 }
@@ -68,12 +71,20 @@ pub(super) fn table(aggregate: &Aggregate, proxy: &Proxy, api: &Api, max_body: u
 /// The whole of the main listener. Layers run from the last to the first.
 pub(super) fn router(table: Table, gates: Gates, readiness: &Readiness) -> Router {
     let (lists, cors) = (gates.lists.clone(), gates.cors);
+    let (access, peers) = (gates.access.clone(), gates.peers.clone());
     let gate = Gate::new(&table, gates);
-    let router = table
-        .into_iter()
-        .fold(Router::new(), |router, (path, _, methods)| router.route(path, methods))
-        .fallback(unknown)
-        .layer(from_fn_with_state(gate, gate::pass));
+    let add = |router: Router, (path, demand, methods): (&'static str, Demand, MethodRouter)| {
+        let of_all = demand == Demand::Scope(Scope::Call) && !path.contains("{name}");
+        let methods = match peers.clone().filter(|_| of_all) {
+            Some(peers) => {
+                methods.layer(from_fn_with_state(peers, pass_on)).layer(from_fn_with_state(access.clone(), require_all))
+            }
+            None => methods,
+        };
+        router.route(path, methods)
+    };
+    let router =
+        table.into_iter().fold(Router::new(), add).fallback(unknown).layer(from_fn_with_state(gate, gate::pass));
     let health = admin::health_routes(readiness).layer(from_fn_with_state(lists.clone(), guard));
     let router = router.merge(health);
     // The gate asks about origins as well, but a preflight does not come so far.

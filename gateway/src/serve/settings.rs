@@ -19,7 +19,8 @@ pub(super) struct Settings {
     pub(super) listen: ListenAddr,
     pub(super) admin: Option<Listener>,
     pub(super) config: Option<PathBuf>,
-    pub(super) state_dir: PathBuf,
+    /// `None` when there is no home directory to have it in.
+    pub(super) state_dir: Option<PathBuf>,
     pub(super) allow_anonymous: bool,
     pub(super) query_keys: bool,
     pub(super) hosts: Vec<String>,
@@ -29,7 +30,7 @@ pub(super) struct Settings {
     pub(super) request_timeout: Duration,
     pub(super) drain_timeout: Duration,
     pub(super) max_body: usize,
-    pub(super) sidecar: PathBuf,
+    pub(super) sidecar: Option<PathBuf>,
     pub(super) path: String,
     pub(super) log: Vec<String>,
 }
@@ -38,7 +39,6 @@ impl Settings {
     /// Flags and environment go before the file, which goes before the defaults. Binds the admin port.
     pub(super) fn new(args: ServeArgs, file: config::Settings, log: Vec<String>) -> anyhow::Result<Self> {
         let local = || ListenAddr::Tcp(([127, 0, 0, 1], 8080).into());
-        let nowhere = || UsageError::new("there is no home directory to keep state in: give --state-dir");
         let admin = args.admin.admin.or(file.admin);
         let or = |flags: Vec<String>, file: Option<Vec<String>>| {
             if flags.is_empty() { file.unwrap_or_default() } else { flags }
@@ -48,7 +48,7 @@ impl Settings {
             listen: args.listen.or(file.listen).unwrap_or_else(local),
             admin: admin.map(|addr| addr.bind("--admin")).transpose()?,
             config: args.config,
-            state_dir: args.state.directory(file.state_dir).ok_or_else(nowhere)?,
+            state_dir: args.state.directory(file.state_dir),
             allow_anonymous: args.allow_anonymous || file.allow_anonymous.unwrap_or_default(),
             query_keys: args.query_keys.or(file.query_keys).unwrap_or(true),
             hosts: or(args.public_host, file.public_hosts),
@@ -58,7 +58,7 @@ impl Settings {
             request_timeout: args.request_timeout.or(file.request_timeout).unwrap_or(Duration::from_secs(60)),
             drain_timeout: args.drain_timeout.or(file.drain_timeout).unwrap_or(Duration::from_secs(25)),
             max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
-            sidecar: sidecar_program(args.sidecar)?,
+            sidecar: args.sidecar,
             path: args.path,
             log,
         })
@@ -69,31 +69,38 @@ impl Settings {
         !self.listen.is_loopback() && !self.allow_anonymous
     }
 
+    /// The state directory.
+    pub(super) fn state_dir(&self) -> anyhow::Result<&Path> {
+        let nowhere = || UsageError::new("there is no home directory to keep state in: give --state-dir");
+        Ok(self.state_dir.as_deref().ok_or_else(nowhere)?)
+    }
+
+    /// The program that serves one server.
+    pub(super) fn sidecar_program(&self) -> anyhow::Result<PathBuf> {
+        let beside = || Ok::<_, anyhow::Error>(std::env::current_exe()?.with_file_name("mcp-sidecar"));
+        let program = self.sidecar.clone().map_or_else(beside, Ok)?;
+        if !program.exists() {
+            let text = format!(
+                "{} is not there: build or install mcp-sidecar beside this program, or give --sidecar",
+                program.display()
+            );
+            anyhow::bail!(UsageError::new(text));
+        }
+        Ok(program)
+    }
+
     /// What the servers' sidecars are started with. Makes the directory of their sockets, which the caller must own: it
     /// holds the lock of the state directory.
-    pub(super) fn local(&self) -> anyhow::Result<LocalSettings> {
+    pub(super) fn local(&self, state_dir: &Path) -> anyhow::Result<LocalSettings> {
         Ok(LocalSettings {
-            sidecar: self.sidecar.clone(),
-            sockets: sockets(&self.state_dir)?,
+            sidecar: self.sidecar_program()?,
+            sockets: sockets(state_dir)?,
             request_timeout: self.request_timeout,
             max_message_bytes: self.max_body,
             drain_timeout: self.drain_timeout,
             log: self.log.clone(),
         })
     }
-}
-
-fn sidecar_program(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
-    let beside = || Ok::<_, anyhow::Error>(std::env::current_exe()?.with_file_name("mcp-sidecar"));
-    let program = given.map_or_else(beside, Ok)?;
-    if !program.exists() {
-        let text = format!(
-            "{} is not there: build or install mcp-sidecar beside this program, or give --sidecar",
-            program.display()
-        );
-        anyhow::bail!(UsageError::new(text));
-    }
-    Ok(program)
 }
 
 /// A directory for sockets: in the state directory, unless that has too long a name for one.

@@ -86,6 +86,11 @@ fn names_secret(name: &str) -> bool {
         .any(|word| WORDS.contains(&word.as_str()) || ENDINGS.iter().any(|ending| word.ends_with(ending)))
 }
 
+/// Whether a variable or a header of this name is secret, by its name or by its value.
+pub fn looks_secret(name: &str, value: &str) -> bool {
+    !value.is_empty() && (names_secret(name) || mask_argument(value) != value)
+}
+
 /// A URL (or a text that holds some) without user, password, query and fragment.
 pub fn redact_url(text: &str) -> String {
     let Some(scheme) = text.find("://") else { return text.to_owned() };

@@ -46,6 +46,7 @@ fn start() -> Server {
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let (version, path) = (request.version(), request.uri().path().to_owned());
     let host = request.headers().get("host").cloned();
+    let token = request.headers().get(HOP_TOKEN).cloned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let mut response = match path.as_str() {
         // Its first word, and then silence.
@@ -55,7 +56,8 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
         "/moved" => Response::builder().status(307).header("location", "http://a.example/").body(empty()).unwrap(),
         _ => Response::new(full(body)),
     };
-    response.headers_mut().extend(host.map(|host| (http::HeaderName::from_static("x-host"), host)));
+    response.headers_mut().extend(host.map(|host| (HeaderName::from_static("x-host"), host)));
+    response.headers_mut().extend(token.map(|token| (HeaderName::from_static("x-token"), token)));
     *response.version_mut() = version;
     Ok(response)
 }
@@ -139,4 +141,19 @@ fn a_redirects_target_is_named_without_what_may_be_secret() {
         let (location, path) = (HeaderValue::from_static(location), PathAndQuery::from_static("/s3cret/mcp?key=x"));
         assert_eq!(describe_target(&location, &path), name);
     }
+}
+
+#[tokio::test]
+async fn requests_to_a_server_carry_a_token_for_it_once_there_is_a_key() {
+    let server = start();
+    let signer = Arc::new(Signer::new(hop::Issuer::Gateway, hop::KeyRing::generate().unwrap()));
+    let plain = HttpClient::new(AddressPolicy::Any);
+    let token = async |client: HttpClient| {
+        let request = Request::get("/").header(HOP_TOKEN, "a client's own").body(empty()).unwrap();
+        client.request(&server.endpoint, request).await.unwrap().headers()["x-token"].to_str().unwrap().to_owned()
+    };
+    assert_eq!(token(plain.for_server("a")).await, "a client's own");
+    assert_eq!(token(plain.signing(Arc::clone(&signer))).await, "a client's own");
+    let made = token(plain.signing(Arc::clone(&signer)).for_server("a")).await;
+    assert_eq!(made, &*signer.token("a", hop::now()).unwrap());
 }

@@ -8,17 +8,18 @@ use tower::ServiceExt as _;
 use wire::client::{AddressPolicy, HttpClient};
 
 use super::*;
+use crate::backend::Backend;
 use crate::keys::{KeyRecord, Keys, NewKey};
 use crate::local;
 use crate::routes::Routes;
 use crate::seal::Sealer;
-use crate::store::Timestamp;
+use crate::store::{Timestamp, Uid};
 
 const CALL: Demand = Demand::Scope(Scope::Call);
 const DEPLOY: Demand = Demand::Scope(Scope::Deploy);
 
 /// Every route, an address of it and who may use it, a second time: one that is new, or changes hands, fails here.
-const ROUTES: [(&str, &str, Demand); 16] = [
+const ROUTES: [(&str, &str, Demand); 20] = [
     ("/sse", "/sse", CALL),
     ("/message", "/message", CALL),
     ("/mcp", "/mcp", CALL),
@@ -28,6 +29,10 @@ const ROUTES: [(&str, &str, Demand); 16] = [
     ("/{name}/message", "/x/message", CALL),
     ("/{name}/mcp", "/x/mcp", CALL),
     ("/{name}/stream", "/x/stream", CALL),
+    ("/{namespace}/{name}/sse", "/n/x/sse", CALL),
+    ("/{namespace}/{name}/message", "/n/x/message", CALL),
+    ("/{namespace}/{name}/mcp", "/n/x/mcp", CALL),
+    ("/{namespace}/{name}/stream", "/n/x/stream", CALL),
     ("/deploy", "/deploy", DEPLOY),
     ("/delete", "/delete", DEPLOY),
     ("/servers", "/servers", DEPLOY),
@@ -59,17 +64,22 @@ fn door(cors: bool) -> Door {
     let sealer = Sealer::new(&[1; 32], None);
     let access = Access::new(true, true, Arc::new(keys), sealer.clone());
     let lists = Guard::new(true, Vec::new(), vec!["https://app.example".to_owned()]);
-    let gates = Gates { access, streams: Streams::new(None), lists, traffic: Traffic::default(), cors };
-    let router = router(routes(sealer), gates, &Readiness::new(Drain::default()));
+    let gates = Gates { access, streams: Streams::new(None), lists, traffic: Traffic::default(), peers: None, cors };
+    let router = router(routes(sealer, gates.access.clone()), gates, &Readiness::new(Drain::default()));
     Door { router, caller: caller.1, deployer: deployer.1, expired: expired.1, revoked }
 }
 
-fn routes(sealer: Sealer) -> Table {
+fn routes(sealer: Sealer, access: Access) -> Table {
     let (routes, client) = (Routes::default(), HttpClient::new(AddressPolicy::Any));
-    let aggregate = Aggregate::new(routes.clone(), client.clone(), sealer.clone());
-    let proxy = Proxy { routes: routes.clone(), sealer, client: client.clone() };
+    let aggregate = Aggregate::new(routes.clone(), client.clone(), sealer.clone(), Uid::from_bytes([1; 16]));
+    let proxy = Proxy { routes: routes.clone(), sealer, client: client.clone(), access: access.clone() };
     let (local, _) = local::channel();
-    table(&aggregate, &proxy, &Api { local, routes, client, path: String::new(), max_body: 1 << 10 }, 1 << 10)
+    table(
+        &aggregate,
+        &proxy,
+        &Api { backend: Backend::Local(local), access, routes, client, path: None, max_body: 1 << 10 },
+        1 << 10,
+    )
 }
 
 impl Door {
@@ -104,7 +114,9 @@ fn admitted(status: StatusCode) -> bool {
 #[tokio::test]
 async fn every_route_is_known_to_this_test() {
     let row = |path: &str, demand: Demand| format!("{path} {demand:?}");
-    let served = routes(Sealer::new(&[1; 32], None)).iter().map(|(path, demand, _)| row(path, *demand)).collect();
+    let sealer = Sealer::new(&[1; 32], None);
+    let access = Access::new(true, true, Arc::default(), sealer.clone());
+    let served = routes(sealer, access).iter().map(|(path, demand, _)| row(path, *demand)).collect();
     assert_eq!(ROUTES.iter().map(|(path, _, demand)| row(path, *demand)).collect::<BTreeSet<_>>(), served);
 }
 

@@ -1,0 +1,209 @@
+//! Who is known to the cluster, and what they may: its API server is asked, and its answers are kept for a while.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use sha2::{Digest as _, Sha256};
+
+use super::cache::{Cache, Keep};
+use crate::keys::{Account, Principal, PrincipalHash, Scope};
+
+/// Both kinds of answers, and how long one stands in for an API server that is away.
+const KEEP: Keep = Keep { yes: Duration::from_secs(10), no: Duration::from_secs(2), outage: Duration::from_secs(300) };
+/// How long an account counts as here after its last request: its streams end then.
+const SEEN: Duration = Duration::from_secs(3600);
+/// The longest token that is asked about.
+const MAX_TOKEN: usize = 16 << 10;
+/// How long the API server may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The API server cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Away;
+
+/// See the [module](self). Clones share what is kept.
+#[derive(Clone)]
+pub struct Accounts(Arc<Inner>);
+
+/// What somebody may, and in which namespace.
+type Right = (Arc<Account>, Scope, Arc<str>);
+
+struct Inner {
+    client: Client,
+    audience: String,
+    tokens: Mutex<Cache<[u8; 32], Option<Arc<Account>>>>,
+    rights: Mutex<Cache<Right, bool>>,
+    seen: Mutex<Cache<PrincipalHash, bool>>,
+}
+
+impl std::fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Accounts").field("audience", &self.0.audience).finish_non_exhaustive()
+    }
+}
+
+impl Accounts {
+    /// Tokens must be made for `audience`: one that is for the API server, or for somebody else, is good for nothing here.
+    pub fn new(client: Client, audience: String) -> Self {
+        let (tokens, rights, seen) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { client, audience, tokens, rights, seen }))
+    }
+
+    /// Whose token it is; `None` when it is nobody's.
+    pub async fn authenticate(&self, token: &str) -> Result<Option<Arc<Account>>, Away> {
+        if token.is_empty() || token.len() > MAX_TOKEN || token.starts_with("mgw_") {
+            return Ok(None);
+        }
+        let key: [u8; 32] = Sha256::digest(token).into();
+        let account = kept(&self.0.tokens, key, Option::is_some, self.review(token)).await?;
+        if let Some(account) = &account {
+            let hash = Principal::Account(Arc::clone(account)).hash();
+            let keep = Keep { yes: SEEN, no: SEEN, outage: SEEN };
+            self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).put(hash, true, keep, true, Instant::now());
+        }
+        Ok(account)
+    }
+
+    /// Whether an account has a scope in a namespace: `create mcpservers` is to deploy, `get mcpservers` is to call. It has
+    /// not where nobody can be asked.
+    pub async fn may(&self, account: &Arc<Account>, scope: Scope, namespace: &str) -> bool {
+        let key = (Arc::clone(account), scope, namespace.into());
+        kept(&self.0.rights, key, |may| *may, self.ask(account, scope, namespace)).await.unwrap_or(false)
+    }
+
+    /// Those that were here not long ago.
+    pub fn principals(&self) -> Vec<PrincipalHash> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).keys(Instant::now())
+    }
+
+    async fn review(&self, token: &str) -> Result<Option<Arc<Account>>, kube::Error> {
+        let spec = TokenReviewSpec { token: token.to_owned(), audiences: Some(vec![self.0.audience.clone()]) };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let answer = Api::all(self.0.client.clone()).create(&PostParams::default(), &review).await?;
+        Ok(answer.status.and_then(|status| account(status, &self.0.audience)).map(Arc::new))
+    }
+
+    async fn ask(&self, account: &Account, scope: Scope, namespace: &str) -> Result<bool, kube::Error> {
+        let review =
+            SubjectAccessReview { spec: question(account, scope, namespace), ..SubjectAccessReview::default() };
+        let answer = Api::all(self.0.client.clone()).create(&PostParams::default(), &review).await?;
+        Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+    }
+}
+
+/// The answer that is kept, or else the one that `ask` brings.
+async fn kept<K: std::hash::Hash + Eq, V: Clone>(
+    cache: &Mutex<Cache<K, V>>,
+    key: K,
+    is_yes: impl Fn(&V) -> bool,
+    ask: impl Future<Output = Result<V, kube::Error>>,
+) -> Result<V, Away> {
+    let lock = || cache.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = lock().fresh(&key, Instant::now()) {
+        return Ok(known);
+    }
+    let asked = tokio::time::timeout(LIMIT, ask).await;
+    let now = Instant::now();
+    match asked {
+        Ok(Ok(answer)) => {
+            let yes = is_yes(&answer);
+            lock().put(key, answer.clone(), KEEP, yes, now);
+            Ok(answer)
+        }
+        failed => {
+            let error = failed.map_or_else(
+                |_| "it does not answer".to_owned(),
+                |it| it.err().map_or_else(String::new, |it| it.to_string()),
+            );
+            tracing::warn!(error, "the API server cannot be asked who may call");
+            lock().stale(&key, now).ok_or(Away)
+        }
+    }
+}
+
+/// Whom a review names. The audience is checked a second time: an API server that knows none answers for its own.
+fn account(status: TokenReviewStatus, audience: &str) -> Option<Account> {
+    let for_us = status.audiences.iter().flatten().any(|it| it == audience);
+    let user = status.user.filter(|_| status.authenticated == Some(true) && for_us)?;
+    Some(Account {
+        name: user.username.filter(|name| !name.is_empty())?,
+        uid: user.uid,
+        groups: user.groups.unwrap_or_default(),
+        extra: user.extra.unwrap_or_default(),
+    })
+}
+
+fn question(account: &Account, scope: Scope, namespace: &str) -> SubjectAccessReviewSpec {
+    let verb = match scope {
+        Scope::Call => "get",
+        Scope::Deploy => "create",
+    };
+    SubjectAccessReviewSpec {
+        user: Some(account.name.clone()),
+        uid: account.uid.clone(),
+        groups: Some(account.groups.clone()),
+        extra: Some(account.extra.clone()),
+        resource_attributes: Some(ResourceAttributes {
+            group: Some(api::labels::GROUP.to_owned()),
+            resource: Some("mcpservers".to_owned()),
+            verb: Some(verb.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            ..ResourceAttributes::default()
+        }),
+        non_resource_attributes: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(json: &str) -> TokenReviewStatus {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn only_a_token_that_is_good_and_made_for_this_gateway_is_somebodys() {
+        let user =
+            r#""user":{"username":"system:serviceaccount:team:bot","uid":"1","groups":["g"],"extra":{"k":["v"]}}"#;
+        let of = |rest: &str| account(status(&format!("{{{rest}{user}}}")), "mcp-gateway");
+        let bot = of(r#""authenticated":true,"audiences":["mcp-gateway"],"#).unwrap();
+        assert_eq!((bot.name.as_str(), bot.namespace()), ("system:serviceaccount:team:bot", Some("team")));
+        assert_eq!((bot.groups, bot.extra["k"].clone()), (vec!["g".to_owned()], vec!["v".to_owned()]));
+        for bad in [
+            r#""authenticated":false,"audiences":["mcp-gateway"],"#,
+            r#""authenticated":true,"audiences":["https://kubernetes.default.svc"],"#,
+            r#""authenticated":true,"#,
+            r#""audiences":["mcp-gateway"],"#,
+        ] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+        assert_eq!(account(status(r#"{"authenticated":true,"audiences":["a"],"user":{"username":""}}"#), "a"), None);
+    }
+
+    #[test]
+    fn to_deploy_is_to_create_and_to_call_is_to_get() {
+        let account = Account { name: "jane".into(), groups: vec!["devs".into()], ..Account::default() };
+        let asked = [Scope::Deploy, Scope::Call].map(|scope| question(&account, scope, "team"));
+        insta::assert_json_snapshot!(asked[0], @r#"
+        {
+          "extra": {},
+          "groups": [
+            "devs"
+          ],
+          "resourceAttributes": {
+            "group": "mcpgateway.dev",
+            "namespace": "team",
+            "resource": "mcpservers",
+            "verb": "create"
+          },
+          "user": "jane"
+        }
+        "#);
+        assert_eq!(asked[1].resource_attributes.as_ref().unwrap().verb.as_deref(), Some("get"));
+    }
+}
