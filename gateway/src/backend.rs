@@ -79,6 +79,11 @@ impl Place {
             let text = format!("there is no namespace `{asked}`: this gateway runs its servers on one machine");
             return Err(ApiError::new(StatusCode::BAD_REQUEST, text));
         }
+        if let Some(asked) = asked.filter(|asked| !is_namespace(asked)) {
+            let text =
+                format!("`{asked}` is no name of a namespace: those have small letters, digits and `-`, 63 at most");
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, text));
+        }
         let namespace = asked.map(Into::into).or(home);
         if api.access.may(who, Scope::Deploy, namespace.as_deref()).await {
             let principal = who.caller.0.parse().unwrap_or_else(|_| crate::keys::Principal::Anonymous.hash());
@@ -91,6 +96,12 @@ impl Place {
         );
         Err(ApiError::new(StatusCode::FORBIDDEN, text))
     }
+}
+
+/// Whether it is a label of RFC 1123. It becomes part of an address of the API server.
+fn is_namespace(name: &str) -> bool {
+    let inside = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(inside) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 impl Backend {
@@ -115,6 +126,23 @@ impl Backend {
         match self {
             Self::Local(local) => local.stopped().await,
             Self::Cluster(cluster) => cluster.stopped().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_a_namespace_is_asked_for() {
+        let long = "x".repeat(63);
+        for good in ["team", "a", "1", "team-a", long.as_str()] {
+            assert!(is_namespace(good), "{good}");
+        }
+        let long = "x".repeat(64);
+        for bad in ["", "-a", "a-", "Team", "a/b", "..", "a%2fb", "a.b", "a b", "\u{e4}", long.as_str()] {
+            assert!(!is_namespace(bad), "{bad}");
         }
     }
 }

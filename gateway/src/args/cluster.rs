@@ -29,7 +29,7 @@ pub struct ClusterArgs {
     /// The Secret with the keys that clients present
     #[arg(long, env = "MCP_API_KEYS_SECRET", value_name = "NAME", default_value = "mcp-gateway-api-keys")]
     pub api_keys_secret: String,
-    /// What the tokens of service accounts must be made for
+    /// What the tokens of service accounts must be made for; empty = none is good
     #[arg(long, env = "MCP_TOKEN_AUDIENCE", value_name = "TEXT", default_value = "mcp-gateway")]
     pub token_audience: String,
     /// The gateway's own Service, whose endpoints are its replicas

@@ -115,7 +115,10 @@ mod tests {
 
     fn told(slices: &Slices) -> Vec<String> {
         let service = Key { namespace: "team".into(), name: "time".into() };
-        let show = |it: Endpoint| format!("{} {}", it.address, if it.draining { "draining" } else { "open" });
+        let show = |it: Endpoint| {
+            let leaving = if it.leaving { ", leaving" } else { "" };
+            format!("{} {}{leaving}", it.address, if it.draining { "draining" } else { "open" })
+        };
         slices.endpoints(&service).into_iter().map(show).collect()
     }
 
@@ -133,7 +136,7 @@ mod tests {
         insta::assert_snapshot!(told(&slices).join("\n"), @r"
         http://10.0.0.3:8080 open
         http://[fd00::4]:8080 open
-        http://10.0.0.1:8080 draining
+        http://10.0.0.1:8080 draining, leaving
         http://10.0.0.2:8080 draining
         ");
     }

@@ -204,6 +204,17 @@ fn a_name_that_is_used_again_is_another_server() {
 }
 
 #[test]
+fn what_was_told_of_a_server_is_not_told_of_the_next_of_its_name() {
+    let mut world = World::new(None);
+    let ready = [("Ready", "True", "Working", "")];
+    world.put(with_conditions(server("one", "time", 1), 1, &ready));
+    world.apply(slice("one", "time", &[(1, true)]));
+    world.apply(status("one", "time", 1, Phase::Ready, "3 tools"));
+    let again = world.put(server("one", "time", 2));
+    insta::assert_snapshot!(again, @"one/time at /time +http://10.0.0.1:8080 starting: the operator has not taken it up yet");
+}
+
+#[test]
 fn conditions_tell_those_who_wait_when_it_is_over() {
     let cases: [(i64, &[ConditionText], Phase, &str); 9] = [
         (0, &[("Ready", "True", "Working", "")], Phase::Starting, "the operator has not taken it up yet"),
