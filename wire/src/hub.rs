@@ -163,7 +163,10 @@ impl<C: Connect> Hub<C> {
                 break;
             }
             match self.wake().await {
-                Wake::Command(Some(command)) => self.command(command),
+                Wake::Command(Some(command)) => {
+                    self.let_go();
+                    self.command(command);
+                }
                 Wake::Server(event) => self.event(event),
                 Wake::Started(Ok(link)) => self.connected(link),
                 Wake::Started(Err(loss)) => self.failed(&loss),
@@ -309,6 +312,15 @@ impl<C: Connect> Hub<C> {
     fn end(&mut self, session: SessionKey) {
         self.mux.detach(session);
         self.clients.remove(session);
+    }
+
+    /// Ends a connection that is over, so that what comes next goes over another.
+    fn let_go(&mut self) {
+        if let Connection::Up { link, .. } = &self.link
+            && let Some(loss) = link.over()
+        {
+            self.event(Event::Lost(loss));
+        }
     }
 
     fn event(&mut self, event: Event) {

@@ -29,6 +29,12 @@ pub trait Link: Send + 'static {
     /// Takes a message to be written, in order. Never waits: a link for which too much waits reports itself lost.
     fn send(&mut self, message: Rope);
 
+    /// Why nothing more is to be sent over it, where that is known before [`Self::next`] says so: its server has been
+    /// replaced, say.
+    fn over(&self) -> Option<Loss> {
+        None
+    }
+
     /// The next event, writing what was sent meanwhile. Nothing is lost when the future is dropped.
     fn next(&mut self) -> impl Future<Output = Event> + Send;
 

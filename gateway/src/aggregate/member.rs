@@ -90,26 +90,25 @@ struct InstanceLink {
     gone: Loss,
 }
 
-impl InstanceLink {
-    fn is_over(&self) -> bool {
-        let table = self.routes.now();
-        match table.by_id(&self.id).and_then(|route| route.instance(self.instance)) {
-            None => true,
-            Some(endpoint) => endpoint.leaving && self.link.is_quiet(),
-        }
-    }
-}
-
 impl Link for InstanceLink {
     fn send(&mut self, message: Rope) {
         self.link.send(message);
     }
 
+    fn over(&self) -> Option<Loss> {
+        let table = self.routes.now();
+        let over = match table.by_id(&self.id).and_then(|route| route.instance(self.instance)) {
+            None => true,
+            Some(endpoint) => endpoint.leaving && self.link.is_quiet(),
+        };
+        over.then(|| self.gone.clone())
+    }
+
     async fn next(&mut self) -> Event {
         loop {
             self.changes.mark_unchanged();
-            if self.is_over() {
-                return Event::Lost(self.gone.clone());
+            if let Some(gone) = self.over() {
+                return Event::Lost(gone);
             }
             tokio::select! {
                 event = self.link.next() => return event,
