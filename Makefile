@@ -130,6 +130,16 @@ deny: toolchain ## licences, sources and bans of the dependencies
 
 # --- cluster -------------------------------------------------------------------------------------
 
+.PHONY: image
+image: ## build the images: programs, runner, all in one; prints name and archive of each
+	$(call say,building the images: ten minutes at the first time)
+	@hack/images project
+
+.PHONY: cluster
+cluster: ## a Kubernetes with the charts installed, from this checkout; again after a change
+	$(call say,starting a cluster and installing the charts)
+	@hack/install
+
 .PHONY: cluster-up cluster-down cluster-smoke
 cluster-up: ## a Kubernetes to test with (CLUSTER=own|current|kind): ten minutes at the first time
 	$(call say,starting a cluster)
