@@ -2,7 +2,17 @@
 
 root=$(cd "$here/../.." && pwd)
 targets=(operator gateway sidecar runner mcp-gateway)
+programs=(mcp-operator mcp-gateway mcp-sidecar)
+packages_of_programs=(operator gateway sidecar)
 repository=localhost/mcp-gateway
+
+# PROFILE=cluster builds faster, programs that are slower, and the server of the tests with them.
+profile=${PROFILE:-release}
+if [[ $profile == cluster ]]; then
+    targets+=(fixture)
+    programs+=(fixture)
+    packages_of_programs+=(e2e)
+fi
 
 # Static programs, in a target folder of their own: what they are linked like would make all of the usual one anew.
 project_programs() {
@@ -11,11 +21,11 @@ project_programs() {
     triple=$(rustc -vV | sed -n 's/^host: //p')
     flags='target.'$triple'.rustflags = ["-C", "target-feature=+crt-static"]'
     say "building the programs: some minutes at the first time"
-    (cd "$root" && nice cargo build --quiet --release --locked --target "$triple" --config "$flags" \
-        --target-dir "$cache/cargo" --package operator --package gateway --package sidecar) >&2
+    (cd "$root" && nice cargo build --quiet --profile "$profile" --locked --target "$triple" --config "$flags" \
+        --target-dir "$cache/cargo" --bins "${packages_of_programs[@]/#/--package=}") >&2
     rm -rf "$images/built.new" && mkdir -p "$images/built.new"
-    for program in mcp-{operator,gateway,sidecar}; do
-        cp "$cache/cargo/$triple/release/$program" "$images/built.new/"
+    for program in "${programs[@]}"; do
+        cp "$cache/cargo/$triple/$profile/$program" "$images/built.new/"
     done
     # What did not change keeps its place, and with it the layers that were made of it.
     if diff --brief --recursive "$images/built" "$images/built.new" >/dev/null 2>&1; then
@@ -33,14 +43,16 @@ content() {
     case $1 in
     operator | gateway | sidecar) made_of+=("$images/built/mcp-$1") ;;
     mcp-gateway) made_of+=("$images/built/mcp-gateway" "$images/built/mcp-sidecar") ;;
+    fixture) made_of+=("$images/built/fixture" "$root/e2e/Dockerfile") ;;
     esac
     cat "${made_of[@]}" | sha256sum | cut -c1-16
 }
 
 make_project_image() {
-    local target=$1 tag=$2 only=(--target "$1")
+    local target=$1 tag=$2 only=(--target "$1") file=$root/Dockerfile
     if [[ $target == mcp-gateway ]]; then only=(); fi
-    build_archive "$3/$target-${tag##*:}.tar" "$tag" "$root" --file "$root/Dockerfile" "${only[@]}" \
+    if [[ $target == fixture ]]; then file=$root/e2e/Dockerfile; fi
+    build_archive "$3/$target-${tag##*:}.tar" "$tag" "$root" --file "$file" "${only[@]}" \
         --build-context built="$images/built" --build-context tools="$tools"
 }
 
