@@ -33,7 +33,8 @@ tests = $(foreach file,$(1),--test $(basename $(notdir $(file))))
 matrix := e2e/tests/sdk.rs
 documents := e2e/tests/readme.rs
 chart := e2e/tests/chart.rs
-e2e := $(filter-out $(matrix) $(documents) $(chart),$(wildcard e2e/tests/*.rs))
+on_cluster := $(wildcard e2e/tests/cluster*.rs)
+e2e := $(filter-out $(matrix) $(documents) $(chart) $(on_cluster),$(wildcard e2e/tests/*.rs))
 integration := $(filter-out e2e/%,$(wildcard */tests/*.rs))
 
 # The fuzzer needs -Z flags, which a stable compiler takes only so. It writes what it finds into the
@@ -61,7 +62,7 @@ build: toolchain ## build the release binaries into target/release
 
 # --- check ---------------------------------------------------------------------------------------
 
-stages := fmt-check lint compile unit chart e2e sdk readme
+stages := fmt-check lint compile unit chart e2e sdk readme cluster-test
 
 # A stage that fails does not keep the next from telling what it finds, unless nothing compiles.
 .PHONY: test
@@ -123,6 +124,12 @@ readme: compiled ## what the documents say: commands, examples, addresses, the m
 	$(call say,the documents)
 	@hack/tools uv node
 	@$(cargo_test) $(call tests,$(documents))
+
+.PHONY: cluster-test
+cluster-test: compiled ## a real Kubernetes with the charts (CLUSTER=own|current|kind|none): half an hour at the first time
+	$(call say,servers on a real Kubernetes)
+	@if [[ "$${CLUSTER:-}" == none ]]; then echo 'CLUSTER=none: nothing is tested here'; \
+	else hack/on-cluster -- $(cargo_test) $(call tests,$(on_cluster)); fi
 
 .PHONY: deny
 deny: toolchain ## licences, sources and bans of the dependencies
