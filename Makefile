@@ -33,7 +33,8 @@ tests = $(foreach file,$(1),--test $(basename $(notdir $(file))))
 matrix := e2e/tests/sdk.rs
 documents := e2e/tests/readme.rs
 chart := e2e/tests/chart.rs
-e2e := $(filter-out $(matrix) $(documents) $(chart),$(wildcard e2e/tests/*.rs))
+on_cluster := $(wildcard e2e/tests/cluster*.rs)
+e2e := $(filter-out $(matrix) $(documents) $(chart) $(on_cluster),$(wildcard e2e/tests/*.rs))
 integration := $(filter-out e2e/%,$(wildcard */tests/*.rs))
 
 # The fuzzer needs -Z flags, which a stable compiler takes only so. It writes what it finds into the
@@ -124,11 +125,27 @@ readme: compiled ## what the documents say: commands, examples, addresses, the m
 	@hack/tools uv node
 	@$(cargo_test) $(call tests,$(documents))
 
+.PHONY: cluster-test
+cluster-test: compiled ## servers on a real Kubernetes, by the charts (CLUSTER=own|current|kind|none): half an hour at the first time
+	$(call say,servers on a real Kubernetes)
+	@if [[ "$${CLUSTER:-}" == none ]]; then echo 'CLUSTER=none: nothing is tested here'; \
+	else hack/on-cluster -- $(cargo_test) $(call tests,$(on_cluster)); fi
+
 .PHONY: deny
 deny: toolchain ## licences, sources and bans of the dependencies
 	@"$$(hack/tools path cargo-deny)/cargo-deny" check --hide-inclusion-graph bans licenses sources
 
 # --- cluster -------------------------------------------------------------------------------------
+
+.PHONY: image
+image: ## build the images: programs, runner, all in one; prints name and archive of each
+	$(call say,building the images: ten minutes at the first time)
+	@hack/images project
+
+.PHONY: cluster
+cluster: ## a Kubernetes with the charts installed, from this checkout; again after a change
+	$(call say,starting a cluster and installing the charts)
+	@hack/install
 
 .PHONY: cluster-up cluster-down cluster-smoke
 cluster-up: ## a Kubernetes to test with (CLUSTER=own|current|kind): ten minutes at the first time

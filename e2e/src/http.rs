@@ -150,6 +150,8 @@ struct Target {
     /// A socket's path; TCP otherwise.
     socket: Option<String>,
     host: String,
+    /// The host with its port.
+    address: String,
     /// Path and query.
     path: String,
 }
@@ -158,19 +160,21 @@ impl Target {
     fn parse(url: &str) -> Result<Self> {
         if let Some(rest) = url.strip_prefix("unix:") {
             let (socket, path) = rest.split_once(':').context("a Unix URL is unix:SOCKET:/path")?;
-            return Ok(Self { socket: Some(socket.into()), host: "localhost".into(), path: path.into() });
+            let (host, address) = ("localhost".into(), String::new());
+            return Ok(Self { socket: Some(socket.into()), host, address, path: path.into() });
         }
         let uri: Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
         ensure!(uri.scheme_str() == Some("http"), "{url} is not http://");
         let host = uri.authority().context("the URL has no host")?.to_string();
         let path = uri.path_and_query().map_or_else(|| "/".into(), ToString::to_string);
-        Ok(Self { socket: None, host, path })
+        let address = if uri.port().is_some() { host.clone() } else { format!("{host}:80") };
+        Ok(Self { socket: None, host, address, path })
     }
 
     async fn connect(&self, connection: &mut JoinSet<()>) -> Result<SendRequest<Full<Bytes>>> {
         match &self.socket {
             Some(socket) => shake_hands(UnixStream::connect(socket).await?, connection).await,
-            None => shake_hands(TcpStream::connect(&self.host).await?, connection).await,
+            None => shake_hands(TcpStream::connect(&self.address).await?, connection).await,
         }
     }
 }
@@ -195,6 +199,8 @@ mod tests {
     fn urls_name_a_host_or_a_socket() {
         let target = Target::parse("http://127.0.0.1:80/a?b=c").unwrap();
         assert_eq!((target.host.as_str(), target.path.as_str()), ("127.0.0.1:80", "/a?b=c"));
+        let target = Target::parse("http://name/").unwrap();
+        assert_eq!((target.host.as_str(), target.address.as_str()), ("name", "name:80"));
         let target = Target::parse("unix:/run/x.sock:/status?watch").unwrap();
         assert_eq!((target.socket.as_deref(), target.path.as_str()), (Some("/run/x.sock"), "/status?watch"));
         assert!(Target::parse("https://example.org/").is_err());

@@ -6,6 +6,7 @@
 //! Nothing here uses the crates under test: what they say is judged by a second reading of the specification.
 
 pub mod client;
+pub mod cluster;
 pub mod fixture;
 pub mod harness;
 pub mod hop;

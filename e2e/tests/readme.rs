@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use e2e::eventually;
 use e2e::harness::{Bin, Gateway, Launch, Program};
 use e2e::http::http;
@@ -54,12 +54,15 @@ async fn the_commands_work_and_print_what_is_written() {
 #[test]
 fn every_example_is_used_by_a_command() {
     let scripts: String = blocks(&read("README.md").unwrap()).into_iter().map(|block| block.script).collect();
-    // The first is what `make run` serves, the second is read by the tests of `api`.
+    // The first is what `make run` serves, the others are applied by the tests on a cluster.
     let used = |name: &str| ["mcp.json", "kubernetes"].contains(&name) || scripts.contains(&format!("examples/{name}"));
-    let files = repository().join("examples").read_dir().unwrap();
-    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let unused: Vec<_> = names.filter(|name| !used(name)).collect();
+    let unused: Vec<_> = names("examples").unwrap().into_iter().filter(|name| !used(name)).collect();
     assert!(unused.is_empty(), "no command in README.md uses {unused:?}");
+    let tests = names("e2e/tests").unwrap().into_iter().filter(|name| name.starts_with("cluster"));
+    let tests: String = tests.map(|name| read(&format!("e2e/tests/{name}")).unwrap()).collect();
+    let names = names("examples/kubernetes").unwrap().into_iter();
+    let unused: Vec<_> = names.filter(|name| !tests.contains(&format!("\"{name}\""))).collect();
+    assert!(unused.is_empty(), "no test on a cluster applies {unused:?}");
 }
 
 #[tokio::test]
@@ -222,6 +225,12 @@ fn has_heading(document: &str, anchor: &str) -> bool {
         text.chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_').collect::<String>()
     });
     anchors.into_iter().any(|it| it == anchor)
+}
+
+/// What is in a folder of the repository.
+fn names(folder: &str) -> Result<Vec<String>> {
+    let files = repository().join(folder).read_dir()?;
+    files.map(|file| file?.file_name().into_string().map_err(|name| anyhow!("{} is no text", name.display()))).collect()
 }
 
 fn repository() -> PathBuf {

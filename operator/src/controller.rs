@@ -88,6 +88,10 @@ pub(crate) async fn reconcile(server: Arc<Guarded>, context: Arc<Context>) -> Re
         Ok(_) => {
             failures.remove(&name);
         }
+        Err(error) if error.category() == Category::Ending => {
+            *failures.entry(name.clone()).or_default() += 1;
+            tracing::debug!(server = %name, %error, "nothing is made where a namespace ends");
+        }
         Err(error) => {
             *failures.entry(name.clone()).or_default() += 1;
             tracing::warn!(server = %name, %error, "a server is not as it should be");

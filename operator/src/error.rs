@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::core::Status;
+
 /// The longest that one call to the API server may take. The client itself has no such limit, and tries again for
 /// minutes.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -10,7 +12,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The API server refused, or was not reached.
-    #[error("failed to {verb} {what}: {source}")]
+    #[error("failed to {verb} {what}: {}", brief(source))]
     Api {
         /// What was tried.
         verb: &'static str,
@@ -59,6 +61,8 @@ pub(crate) enum Category {
     Refused,
     /// Somebody else changed the same thing meanwhile.
     Conflict,
+    /// The namespace is being removed, and soon the server with it.
+    Ending,
     /// It may work the next time.
     Transient,
 }
@@ -71,6 +75,7 @@ impl Category {
             Self::Forbidden => "forbidden",
             Self::Refused => "refused",
             Self::Conflict => "conflict",
+            Self::Ending => "ending",
             Self::Transient => "transient",
         }
     }
@@ -85,6 +90,7 @@ impl Error {
             Self::Timeout { .. } | Self::Panic(_) => Category::Transient,
             Self::Api { source, .. } => match &**source {
                 kube::Error::Api(status) if status.is_conflict() => Category::Conflict,
+                kube::Error::Api(status) if is_ending(status) => Category::Ending,
                 // Quotas and Pod Security are 403 as well; a missing right is told by its own words.
                 kube::Error::Api(status) if status.is_forbidden() => {
                     if lacks_right(&status.message) {
@@ -100,6 +106,20 @@ impl Error {
             },
         }
     }
+}
+
+/// What the API server says, for people: its whole answer says it twice.
+fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether nothing is made any more where the object was to be.
+fn is_ending(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// Whether a refusal is about the operator's rights: `… cannot patch resource "deployments" in API group "apps" …`.
@@ -122,14 +142,32 @@ pub(crate) async fn call<T>(
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
+    use serde_json::json;
 
     use super::*;
 
+    fn refused(status: Status) -> Error {
+        let source = Box::new(kube::Error::Api(Box::new(status)));
+        Error::Api { verb: "patch", what: "Deployment `a`".to_owned(), source }
+    }
+
     fn category(code: u16, reason: &str, message: &str) -> Category {
         let status = Status { code, reason: reason.to_owned(), message: message.to_owned(), ..Status::default() };
-        let source = Box::new(kube::Error::Api(Box::new(status)));
-        Error::Api { verb: "patch", what: "Deployment `a`".to_owned(), source }.category()
+        refused(status).category()
+    }
+
+    #[test]
+    fn a_namespace_that_ends_is_no_fault_of_the_server() {
+        let status =
+            json!({"code": 403, "reason": "Forbidden", "details": {"causes": [{"reason": "NamespaceTerminating"}]}});
+        assert_eq!(refused(serde_json::from_value(status).unwrap()).category(), Category::Ending);
+    }
+
+    #[test]
+    fn what_the_api_server_says_is_told_once() {
+        let message = "exceeded quota: pods".to_owned();
+        let error = refused(Status { code: 403, message, ..Status::default() });
+        assert_eq!(error.to_string(), "failed to patch Deployment `a`: exceeded quota: pods");
     }
 
     #[test]

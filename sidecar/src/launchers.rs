@@ -4,10 +4,14 @@
 //! in, so that no server can pose as a launcher; when it has gone, so have its processes, and another may come.
 
 use std::convert::Infallible;
+use std::fs::{Permissions, set_permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
-use runtime::listen::{Listener, Stream};
+use anyhow::Context as _;
+use runtime::listen::{ListenAddr, Listener, Stream};
 use runtime::shutdown::Shutdown;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
@@ -20,6 +24,18 @@ use crate::state::State;
 const CHANGE: Duration = Duration::from_millis(200);
 /// How long is waited when the system is out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Who may come: the launcher is another user where the server's container has one of its own. All containers of a pod
+/// have the group of its volumes.
+const MODE: u32 = 0o660;
+
+/// Listens for launchers.
+pub fn door(path: &Path) -> anyhow::Result<Listener> {
+    let door = ListenAddr::Unix(path.to_owned()).bind("--launcher")?;
+    let opened = set_permissions(path, Permissions::from_mode(MODE));
+    opened.with_context(|| format!("cannot let the group connect to {}", path.display()))?;
+    Ok(door)
+}
 
 /// Admits launchers for ever. One that is told to stop has this program stop as well, by way of `shutdown`.
 pub async fn admit(door: Listener, launcher: Launcher, state: State, shutdown: Shutdown) -> Infallible {
@@ -55,5 +71,18 @@ async fn attend(stream: UnixStream, launcher: Launcher, state: State, shutdown: 
     match ended {
         Ok(()) => tracing::info!("the launcher has gone"),
         Err(error) => tracing::warn!(%error, "the connection to the launcher was closed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_launcher_may_be_another_user_of_the_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("launcher.sock");
+        let _door = door(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, MODE);
     }
 }

@@ -77,7 +77,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
             let spawner = match &args.launcher {
                 Some(path) => {
                     let launcher = Launcher::new(launch.process.startup_timeout);
-                    let door = ListenAddr::Unix(path.clone()).bind("--launcher")?;
+                    let door = launchers::door(path)?;
                     doorman.spawn(launchers::admit(door, launcher.clone(), state.clone(), shutdown.clone()));
                     Spawner::Launcher(launcher)
                 }

@@ -107,7 +107,7 @@ fn verdict(outcome: &Outcome) -> Option<Verdict> {
                 Category::Foreign => accepted::FOREIGN_OBJECT,
                 Category::Forbidden => accepted::FORBIDDEN,
                 Category::Refused => accepted::REFUSED,
-                Category::Conflict | Category::Transient => return None,
+                Category::Conflict | Category::Ending | Category::Transient => return None,
             };
             Verdict::no(reason, error.to_string())
         }

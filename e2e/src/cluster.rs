@@ -1,0 +1,73 @@
+//! A Kubernetes with the charts installed, as `hack/on-cluster` has it ready for the command that it runs.
+//!
+//! Tests speak to it as people do, by `kubectl` and over HTTP. Each has [`Namespace`]s of its own, where Pod Security is
+//! enforced; they go when the test ends, and tell what was in them when it failed.
+
+mod kubectl;
+mod namespace;
+
+use std::env;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+pub use kubectl::{Cut, kubectl, kubectl_with};
+pub use namespace::Namespace;
+
+use crate::client::ClientOptions;
+use crate::http::{Response, http};
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// The gateway's address.
+    pub url: String,
+    /// A key that may do everything.
+    pub key: String,
+    /// The namespace of the release.
+    pub system: String,
+    /// The image of the tests' own server ([`crate::fixture`]); `None` where no image can be loaded.
+    pub fixture: Option<String>,
+}
+
+impl Cluster {
+    /// The cluster of this test.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn get() -> Result<Self> {
+        let var = |name: &str| {
+            let text = env::var_os(name).and_then(|text| text.into_string().ok());
+            text.with_context(|| {
+                format!("{name} is not set: run this by `make cluster-test`, or behind hack/on-cluster")
+            })
+        };
+        Ok(Self {
+            url: var("MCP_TEST_URL")?,
+            key: var("MCP_TEST_KEY")?,
+            system: var("MCP_TEST_NAMESPACE")?,
+            fixture: Some(var("MCP_TEST_FIXTURE")?).filter(|image| !image.is_empty()),
+        })
+    }
+
+    /// An address of the gateway.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// A client of that revision with the key.
+    pub fn client(&self, version: &str) -> ClientOptions {
+        ClientOptions::new(version).header("authorization", &format!("Bearer {}", self.key))
+    }
+
+    /// A request to the gateway, with the key.
+    ///
+    /// # Errors
+    /// As [`http`].
+    pub async fn request(&self, method: &str, path: &str, body: &Value) -> Result<Response> {
+        let authorization = format!("Bearer {}", self.key);
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        http(method, &self.url(path), &headers, body).await
+    }
+}
