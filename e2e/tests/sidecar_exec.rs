@@ -94,7 +94,7 @@ async fn processes_are_the_launchers_and_all_traffic_passes() {
         let shared = Shared::new().unwrap();
         let (sidecar, launcher) = shared.start(&["--mode", mode], &[]).await.unwrap();
         let mode_bits = fs::metadata(shared.path()).unwrap().permissions().mode();
-        assert_eq!(mode_bits & 0o777, 0o600);
+        assert_eq!(mode_bits & 0o777, 0o660);
         let clients: [Box<dyn Client>; 2] = [
             Box::new(connect(&sidecar).await.unwrap()),
             Box::new(SseClient::connect(&sidecar.url("/sse")).await.unwrap()),
