@@ -1,8 +1,8 @@
 //! The `McpServer` resource: an MCP server as a Kubernetes object.
 //!
 //! Start reading at [`McpServerSpec`] (what a user asks for) and [`McpServerStatus`] (what is told of it).
-//! [`conditions`] and [`labels`] name the strings that others may rely on: condition types and reasons, labels and
-//! annotations. [`crd`] makes the definition that is installed into a cluster; `make generate` writes it to `crds/` and
+//! [`conditions`], [`labels`] and [`secrets`] name the strings that others may rely on: condition types and reasons,
+//! labels and annotations, keys of Secrets. [`crd`] makes the definition that is installed into a cluster; `make generate` writes it to `crds/` and
 //! into the chart. The documentation of each field is what `kubectl explain` prints.
 //!
 //! What a value may be is said once, here: in the types, and in rules of CEL where a type cannot say it. So an object
@@ -18,6 +18,7 @@ pub mod crd;
 pub mod duration;
 pub mod labels;
 pub mod names;
+pub mod secrets;
 pub mod spec;
 pub mod status;
 

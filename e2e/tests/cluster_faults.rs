@@ -118,6 +118,6 @@ async fn sessions_of_one_server_outlive_a_replica_of_the_gateway() {
         assert_eq!(eventually(PATIENCE, "an answer", same).await.unwrap(), pid);
         rolled_out(&cluster, "mcp-gateway").await.unwrap();
     }
-    let status = cluster.request("GET", "/servers", &Value::Null).await.unwrap();
-    assert_eq!(status.status, 200);
+    let servers = cluster.request("GET", "/servers", &Value::Null).await.unwrap();
+    assert_eq!(servers.status, 200);
 }

@@ -172,11 +172,9 @@ impl Access {
 
     /// Asks the cluster about a token that is no key.
     async fn review(&self, headers: &HeaderMap) -> Verdict {
-        let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token =
-            header.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let (Some((_, token)), Some(cluster)) = (token, &self.0.cluster) else { return Verdict::Invalid };
-        match cluster.accounts.authenticate(token.trim()).await {
+        let token = bearer(headers).filter(|token| !token.is_empty());
+        let (Some(token), Some(cluster)) = (token, &self.0.cluster) else { return Verdict::Invalid };
+        match cluster.accounts.authenticate(token).await {
             Ok(Some(account)) => Verdict::Known(Principal::Account(account)),
             Ok(None) => Verdict::Invalid,
             Err(_) => Verdict::Unknown,
@@ -229,12 +227,9 @@ impl Access {
     }
 
     fn judge<B>(&self, request: &http::Request<B>) -> Verdict {
-        let header = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-        let bearer = header(AUTHORIZATION.as_str()).map(|value| {
-            let (scheme, token) = value.split_once(' ').unwrap_or_default();
-            if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" }
-        });
-        if let Some(presented) = bearer.or_else(|| header("x-api-key")) {
+        let headers = request.headers();
+        let key = || headers.get("x-api-key").map(|value| value.to_str().unwrap_or_default());
+        if let Some(presented) = bearer(headers).or_else(key) {
             return self.verify(presented).map_or(Verdict::Invalid, Verdict::Known);
         }
         let query = request.uri().query().unwrap_or_default();
@@ -255,6 +250,13 @@ impl Access {
     fn verify(&self, presented: &str) -> Option<Principal> {
         self.0.keys.load().verify(presented, now())
     }
+}
+
+/// The token of an `Authorization` header; empty when that holds something else.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().unwrap_or_default();
+    let (scheme, token) = value.split_once(' ').unwrap_or_default();
+    Some(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
 }
 
 fn now() -> Timestamp {

@@ -45,6 +45,9 @@ use settings::Settings;
 
 /// How often files that may change are looked at.
 const RELOAD: Duration = Duration::from_millis(500);
+/// What a stop may take beyond the time that calls have to finish: sidecars that do not end are killed.
+const LAST_MOMENTS: Duration = Duration::from_secs(12);
+
 /// Where desired state comes from, and all that depends on it.
 struct World {
     access: Access,
@@ -61,9 +64,6 @@ struct World {
     work: BoxFuture<'static, ()>,
     tasks: JoinSet<()>,
 }
-
-/// What a stop may take beyond the time that calls have to finish: sidecars that do not end are killed.
-const LAST_MOMENTS: Duration = Duration::from_secs(12);
 
 /// Serves until told to stop. `log` is how sidecars are told to log.
 pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
@@ -91,8 +91,8 @@ pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
     let World { access, sealer, client, backend, peers, instance, path, work: desired, mut tasks } = world;
     let aggregate = Aggregate::new(routes.clone(), client.clone(), sealer.clone(), instance);
     let proxy = Proxy { routes: routes.clone(), sealer, client: client.clone(), access: access.clone() };
-    let (max_body, access_of_api) = (settings.max_body, access.clone());
-    let api = Api { backend, access: access_of_api, routes: routes.clone(), client, path, max_body };
+    let max_body = settings.max_body;
+    let api = Api { backend, access: access.clone(), routes: routes.clone(), client, path, max_body };
     let traffic = Traffic::default();
     let gates = Gates {
         access: access.clone(),
@@ -102,7 +102,7 @@ pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
         peers,
         cors: settings.cors,
     };
-    let table = router::table(&aggregate, &proxy, &api, settings.max_body);
+    let table = router::table(&aggregate, &proxy, &api, max_body);
     let router = router::router(table, gates, &readiness);
 
     tasks.spawn(end_streams(access, streams));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::secrets::{API_KEYS, HOP, SEAL};
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,11 +18,6 @@ use wire::hop::{Issuer, KeyRing, Signer, jwks};
 use crate::args::SecretArgs;
 use crate::digest::hex;
 use crate::error::call;
-
-/// The key of a Secret with the keys of the hop.
-const HOP: &str = "hop.json";
-/// The key with those that seal sessions.
-const SEAL: &str = "seal.json";
 
 /// The Secrets of a release.
 #[derive(Clone, Debug)]
@@ -68,7 +64,7 @@ impl Keys {
         let (record, key) = client_key()?;
         // The plain one first: a hash whose key nobody ever saw would open nothing.
         self.get_or_make(&self.names.first_key_secret, || Ok([("key", key)].into())).await?;
-        self.get_or_make(&self.names.api_keys_secret, || Ok([("keys.json", record)].into())).await?;
+        self.get_or_make(&self.names.api_keys_secret, || Ok([(API_KEYS, record)].into())).await?;
         tracing::info!(secret = self.names.first_key_secret, "a first key for clients was made");
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::secrets::{API_KEYS, HOP, SEAL};
 use arc_swap::ArcSwap;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use futures::StreamExt as _;
@@ -15,11 +16,6 @@ use wire::hop::{KeyRing, Signer};
 use crate::access::Access;
 use crate::keys::{Keys, parse_keys};
 use crate::seal::Sealer;
-
-/// Keys of the Secrets' data.
-const SEAL: &str = "seal.json";
-const HOP: &str = "hop.json";
-const API_KEYS: &str = "keys.json";
 
 /// The keys of the seal, the newest first. Clones share them.
 #[derive(Clone, Default)]

@@ -12,8 +12,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use wire::guard::Guard;
 
-use super::router::{Demand, Gates, Table};
-use crate::access::Access;
+use super::router::{Gates, Table};
+use crate::access::{Access, Demand};
 use crate::keys::Scope;
 use crate::streams::Streams;
 use crate::traffic::Traffic;

@@ -18,8 +18,7 @@ use wire::guard::{Guard, guard};
 
 use super::gate::{self, Gate};
 use super::settings::Settings;
-pub(super) use crate::access::Demand;
-use crate::access::{Access, require_all};
+use crate::access::{Access, Demand, require_all};
 use crate::aggregate::Aggregate;
 use crate::api::{self, Api, ApiError};
 use crate::keys::Scope;
