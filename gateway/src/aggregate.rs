@@ -2,7 +2,7 @@
 //!
 //! What the servers offer is merged ahead of time ([`catalogue`]) and lists are answered from that, so that a slow or
 //! dead server delays nobody. A client's session is a task of the gateway's own ([`session`]), which opens a session of
-//! a member the first time it is called ([`member`]), as the client would: with the client's own version and
+//! a member the first time it is called ([`member`], [`members`]), as the client would: with the client's own version and
 //! capabilities. [`rewrite`] is what messages go through on the way.
 
 use std::collections::HashMap;
@@ -26,6 +26,7 @@ use crate::store::Uid;
 mod catalogue;
 mod kept;
 mod member;
+mod members;
 mod metrics;
 mod profile;
 mod rewrite;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mcp::envelope::{Message, RequestId};
@@ -138,13 +139,18 @@ pub(super) struct Opener {
     pub(super) routes: Routes,
     pub(super) client: HttpClient,
     pub(super) caller: Caller,
-    pub(super) tasks: tokio_util::task::TaskTracker,
     pub(super) stop: Stop,
 }
 
 impl Opener {
-    /// Opens a session of server `name`, with the client's own `initialize` parameters.
-    pub(super) async fn open(&self, name: &str, uid: Uid, params: &str, log_level: Option<&str>) -> Option<Member> {
+    /// Opens a session of server `name`, with the client's own `initialize` parameters; and what has to run for it.
+    pub(super) async fn open(
+        &self,
+        name: &str,
+        uid: Uid,
+        params: &str,
+        log_level: Option<&str>,
+    ) -> Option<(Member, BoxFuture<'static, ()>)> {
         let (caller, id) = (self.caller.clone(), SessionId::random().ok()?);
         let principal = HeaderValue::from_str(&caller.0).ok()?;
         let headers = [
@@ -170,7 +176,6 @@ impl Opener {
         let (mut hub, commands) = Hub::new(Arc::new(sidecar), settings, Registry::default(), self.stop.clone());
         let handle = hub.add(id, caller, Transport::Sse)?;
         drop(commands);
-        self.tasks.spawn(hub.run());
         let frames = handle.listen_inside().await.ok()?;
         let member = Member { uid, handle, frames };
         let hello = RequestId::from_raw(bytes::Bytes::from_static(HELLO))?;
@@ -181,7 +186,7 @@ impl Opener {
             let params = format!(r#"{{"level":{level}}}"#);
             member.send(Message::call(Some(&id), "logging/setLevel", Some(&params))).await.ok()?;
         }
-        Some(member)
+        Some((member, Box::pin(hub.run())))
     }
 }
 

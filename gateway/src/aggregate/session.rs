@@ -3,11 +3,8 @@
 //! The task waits for whatever happens next: a command of the client, a message of a member, a change of the lists. It
 //! answers itself what it can, and passes the rest on to the member that it concerns.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::future::poll_fn;
-use std::ops::Bound::{Excluded, Included, Unbounded};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +22,8 @@ use wire::session::{COMMAND_QUEUE, Caller, Command, Departures, SessionHandle, S
 
 use super::catalogue::Merged;
 use super::kept::Follower;
-use super::member::{Member, Opener};
+use super::member::Opener;
+use super::members::Members;
 use super::profile::{Capabilities, Profile};
 use super::{Aggregate, IDLE};
 
@@ -49,7 +47,6 @@ pub(super) struct Session {
     clients: Clients,
     departures: Arc<Departures>,
     commands: mpsc::Receiver<Command>,
-    opener: Opener,
     merged: Follower<Merged>,
     profile: Option<Follower<Profile>>,
     /// What members offer to this session in particular.
@@ -59,7 +56,7 @@ pub(super) struct Session {
     hello: Option<Hello>,
     /// A raw JSON string.
     log_level: Option<String>,
-    members: BTreeMap<String, Member>,
+    members: Members,
     /// Requests that a member works on.
     calls: HashMap<RequestId, Call>,
     /// Requests of members that the client has yet to answer, by the id the client knows them by.
@@ -69,8 +66,6 @@ pub(super) struct Session {
     subscriptions: HashSet<(String, String)>,
     started: Instant,
     look_for_idle: Instant,
-    /// The member whose message was taken last.
-    served: String,
     ended: bool,
 }
 
@@ -123,7 +118,6 @@ impl Session {
             routes: aggregate.0.routes.clone(),
             client: aggregate.0.client.clone(),
             caller,
-            tasks: aggregate.0.tasks.clone(),
             stop: Stop { now: aggregate.0.forced.clone(), ..Stop::default() },
         };
         let merged = aggregate.0.merged.follow();
@@ -132,21 +126,19 @@ impl Session {
             departures: clients.departures(),
             clients,
             commands,
-            opener,
             merged,
             profile: None,
             own: Own::default(),
             told: [0; 3],
             hello: None,
             log_level: None,
-            members: BTreeMap::new(),
+            members: Members::new(opener),
             calls: HashMap::new(),
             questions: HashMap::new(),
             next_question: 0,
             subscriptions: HashSet::new(),
             started: Instant::now(),
             look_for_idle: Instant::now() + LOOK,
-            served: String::new(),
             ended: false,
             aggregate,
         };
@@ -163,10 +155,7 @@ impl Session {
             }
             match self.wake(draining).await {
                 Wake::Command(Some(command)) => self.command(command).await,
-                Wake::Member(name, Some(delivery)) => {
-                    self.take_member(&name, *delivery).await;
-                    self.served = name;
-                }
+                Wake::Member(name, Some(delivery)) => self.take_member(&name, *delivery).await,
                 Wake::Member(name, None) => self.lose(&name, "its session has ended"),
                 Wake::Lists => self.lists_changed(),
                 Wake::Departures => self.ended = !self.clients.take_departures(self.now()).is_empty(),
@@ -181,22 +170,13 @@ impl Session {
             }
         }
         self.clients.clear();
+        // Whoever has yet to send something is told that it is over.
+        drop(self.commands);
+        self.members.end().await;
     }
 
     async fn wake(&mut self, draining: bool) -> Wake {
-        let Self { commands, departures, members, merged, profile, aggregate, served, look_for_idle, .. } = self;
-        let member = poll_fn(|cx| {
-            let served = served.as_str();
-            // Those behind the one that was served last come first: one that never stops keeps nobody waiting.
-            for turn in [(Excluded(served), Unbounded), (Unbounded, Included(served))] {
-                for (name, member) in members.range_mut::<str, _>(turn) {
-                    if let Poll::Ready(delivery) = member.poll_next(cx) {
-                        return Poll::Ready(Wake::Member(name.clone(), delivery));
-                    }
-                }
-            }
-            Poll::Pending
-        });
+        let Self { commands, departures, members, merged, profile, aggregate, look_for_idle, .. } = self;
         let profile = async {
             match profile {
                 Some(profile) => profile.changed().await,
@@ -205,7 +185,7 @@ impl Session {
         };
         tokio::select! {
             command = commands.recv() => Wake::Command(command),
-            wake = member => wake,
+            (name, delivery) = members.next() => Wake::Member(name, delivery),
             () = merged.changed() => Wake::Lists,
             () = profile => Wake::Lists,
             () = departures.arrived() => Wake::Departures,
@@ -251,7 +231,7 @@ impl Session {
 
     /// Waits until the lists show what the gateway knows by now: who was just told that a server is ready may use it.
     async fn catch_up(&mut self) {
-        let change = self.opener.routes.latest_change();
+        let change = self.aggregate.0.routes.latest_change();
         let Self { merged, profile, .. } = self;
         let reached = async {
             merged.reached(change).await;
@@ -275,8 +255,7 @@ impl Session {
     fn lists_changed(&mut self) {
         self.merged.see();
         let merged = self.merged.now();
-        let gone = |(name, member): &(&String, &Member)| merged.members.get(*name) != Some(&member.uid);
-        let gone: Vec<_> = self.members.iter().filter(gone).map(|(name, _)| name.clone()).collect();
+        let gone = self.members.names(|name, uid| merged.members.get(name) != Some(&uid));
         for name in &gone {
             self.lose(name, "it has been removed");
         }

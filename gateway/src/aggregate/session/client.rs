@@ -80,9 +80,8 @@ impl Session {
     }
 
     async fn tell_members(&mut self, message: &Message) {
-        for member in self.members.values() {
-            // One that has ended is noticed by its silence.
-            let _ = member.send(message.clone()).await;
+        for name in self.members.names(|_, _| true) {
+            self.send_to(&name, Some(message.clone())).await;
         }
     }
 
@@ -161,16 +160,9 @@ impl Session {
         let Some((uid, rewritten)) = uid.zip(rewritten) else {
             return self.refuse(&id, code::INTERNAL_ERROR, &format!("server `{server}` has been removed"));
         };
-        if !self.members.contains_key(&server) {
-            let params = self.hello.as_ref().map_or("{}", |hello| &hello.params);
-            if let Some(member) = self.opener.open(&server, uid, params, self.log_level.as_deref()).await {
-                self.members.insert(server.clone(), member);
-            }
-        }
-        let sent = match self.members.get(&server) {
-            Some(member) => member.send(rewritten).await.is_ok(),
-            None => false,
-        };
+        let params = self.hello.as_ref().map_or("{}", |hello| &hello.params);
+        self.members.open(&server, uid, params, self.log_level.as_deref()).await;
+        let sent = self.members.send(&server, rewritten).await;
         if sent {
             self.calls.insert(id, Call { server, method: message.method().into() });
         } else {
@@ -207,9 +199,7 @@ impl Session {
         let raw = message.at(&["requestId"]);
         let id = raw.and_then(|raw| RequestId::from_raw(message.raw().slice_ref(raw.as_bytes())));
         let Some((id, call)) = id.and_then(|id| Some((id.clone(), self.calls.remove(&id)?))) else { return };
-        if let Some(member) = self.members.get(&call.server) {
-            let _ = member.send(message.clone()).await;
-        }
+        self.send_to(&call.server, Some(message.clone())).await;
         self.deliver(Relation::Abandoned(id), Rope::default());
     }
 
@@ -219,20 +209,15 @@ impl Session {
         let Some(question) = raw.parse().ok().and_then(|own: u64| self.questions.get(&own)) else { return };
         let token = question.token.as_ref().map(|token| message.edit(raw, token.to_string()));
         let told = token.and_then(|edit| single(message.with([edit])));
-        if let (Some(member), Some(told)) = (self.members.get(&question.server), told) {
-            // One that has ended is noticed by its silence.
-            let _ = member.send(told).await;
-        }
+        let server = question.server.clone();
+        self.send_to(&server, told).await;
     }
 
     /// The client's answer to a question of a member.
     async fn reply(&mut self, message: &Message) {
         let asked = message.id().and_then(|id| id.as_u64()).and_then(|id| self.questions.remove(&id));
         let Some(question) = asked else { return };
-        let answer = single(message.with_id(&question.id, None));
-        if let (Some(member), Some(answer)) = (self.members.get(&question.server), answer) {
-            let _ = member.send(answer).await;
-        }
+        self.send_to(&question.server, single(message.with_id(&question.id, None))).await;
     }
 }
 

@@ -119,10 +119,11 @@ impl Session {
         true
     }
 
-    pub(super) async fn send_to(&self, server: &str, message: Option<Message>) {
-        if let (Some(member), Some(message)) = (self.members.get(server), message) {
+    /// Sends a message to a member, if both are there.
+    pub(super) async fn send_to(&mut self, server: &str, message: Option<Message>) {
+        if let Some(message) = message {
             // One that has ended is noticed by its silence.
-            let _ = member.send(message).await;
+            let _ = self.members.send(server, message).await;
         }
     }
 
@@ -137,7 +138,7 @@ impl Session {
     /// What a server offers to clients like this one.
     fn general(&self, server: &str) -> Option<Catalogue> {
         let profile = self.profile.as_ref().and_then(|profile| profile.now().catalogues.get(server).cloned());
-        let everybody = || self.opener.routes.get(server)?.status.catalogue.clone();
+        let everybody = || self.aggregate.0.routes.get(server)?.status.catalogue.clone();
         profile.map(|catalogue| Catalogue::clone(&catalogue)).or_else(everybody)
     }
 
@@ -152,7 +153,7 @@ impl Session {
             own.or_else(|| self.profile.as_ref()?.now().catalogues.get(route.name.as_str()).cloned())
         };
         let old = self.own.merged.clone().unwrap_or_default();
-        let merged = Merged::build(&self.opener.routes.now(), better, &old);
+        let merged = Merged::build(&self.aggregate.0.routes.now(), better, &old);
         self.own.merged = Some(Arc::new(merged));
     }
 }
