@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use crate::fleet::{Group, Peers, Setup};
@@ -93,9 +94,21 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         tokio::select! {
             outcome = measure_and_report(args) => outcome,
             // What was started ends when the future above is dropped.
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+            name = stopped() => anyhow::bail!("stopped by {}", name?),
         }
     }))
+}
+
+/// Waits for a signal that ends this program, and names it.
+async fn stopped() -> anyhow::Result<&'static str> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+        _ = hangup.recv() => "SIGHUP",
+    })
 }
 
 async fn measure_and_report(args: Args) -> anyhow::Result<ExitCode> {
