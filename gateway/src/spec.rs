@@ -109,7 +109,7 @@ pub enum Transport {
 pub struct Process {
     /// Who shares a process with whom.
     pub mode: ProcessMode,
-    /// Most processes at a time.
+    /// The most processes that sessions have at a time; spares, and those that only look at the server, come on top.
     #[schema(value_type = u32, minimum = 1)]
     pub max_processes: NonZeroU32,
     /// Processes started ahead of the sessions that will need them; at most `max_processes`.

@@ -69,7 +69,7 @@ pub struct ServeArgs {
     /// Which sessions share a process: auto (a legacy server gets one process per session), shared, perSession
     #[arg(long, env = "MCP_MODE", default_value = "auto")]
     pub mode: ModeArg,
-    /// The most processes at a time; further sessions are refused until one ends
+    /// The most processes that sessions have at a time, spares not counted; further sessions are refused until one ends
     #[arg(long, env = "MCP_MAX_PROCESSES", value_name = "N", default_value_t = 64)]
     pub max_processes: usize,
     /// Processes started ahead of the sessions that will need them

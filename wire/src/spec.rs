@@ -109,7 +109,7 @@ pub enum Mode {
 pub struct ProcessSpec {
     /// Which sessions share a process.
     pub mode: Mode,
-    /// The most processes at a time, the one for health checks not counted.
+    /// The most processes that sessions have at a time; spares, and those that only look at the server, come on top.
     pub max_processes: usize,
     /// Processes started ahead of the sessions that will need them.
     pub warm_spares: usize,

@@ -34,8 +34,8 @@ pub struct Process {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
 
-    /// The most processes of a pod at a time, the one for health checks not counted. At the limit new sessions are refused
-    /// with 503. Default: 64.
+    /// The most processes that sessions of a pod have at a time; further sessions are refused with 503. Warm spares, and
+    /// processes that only look at the server, come on top. Default: 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub max_processes: Option<u32>,
