@@ -62,7 +62,7 @@ build: toolchain ## build the release binaries into target/release
 
 # --- check ---------------------------------------------------------------------------------------
 
-stages := fmt-check lint compile unit chart e2e sdk readme
+stages := fmt-check lint compile unit chart e2e sdk readme cluster-test
 
 # A stage that fails does not keep the next from telling what it finds, unless nothing compiles.
 .PHONY: test

@@ -28,6 +28,8 @@ pub struct Cluster {
     pub system: String,
     /// The image of the tests' own server ([`crate::fixture`]); `None` where no image can be loaded.
     pub fixture: Option<String>,
+    /// The image of a gateway with all that servers need, to run without a cluster; `None` likewise.
+    pub all_in_one: Option<String>,
 }
 
 impl Cluster {
@@ -47,6 +49,7 @@ impl Cluster {
             key: var("MCP_TEST_KEY")?,
             system: var("MCP_TEST_NAMESPACE")?,
             fixture: Some(var("MCP_TEST_FIXTURE")?).filter(|image| !image.is_empty()),
+            all_in_one: Some(var("MCP_TEST_ALL_IN_ONE")?).filter(|image| !image.is_empty()),
         })
     }
 

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod document;
 pub mod fixture;
 pub mod harness;
 pub mod hop;

@@ -2,7 +2,7 @@
 //! code is compared with the code.
 //!
 //! In README.md a block of `sh` is a script. One that comes to say `listening on` is a server, and stays until the next server is
-//! started. A block of `text` or `json` right behind a script shows what it prints, where `…` stands for anything.
+//! started. Blocks of `sh cluster` are run by `cluster_readme.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use e2e::document::{Block, blocks, printed};
 use e2e::eventually;
 use e2e::harness::{Bin, Gateway, Launch, Program};
 use e2e::http::http;
@@ -19,13 +20,6 @@ use tempfile::TempDir;
 
 /// How long a script may take: it may fetch packages.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// A script, and what it is to print.
-struct Block {
-    line: usize,
-    script: String,
-    output: String,
-}
 
 /// Where the scripts run: other ports than those written, the programs that belong to this test, a state directory of its own.
 struct Place {
@@ -39,21 +33,21 @@ struct Place {
 async fn the_commands_work_and_print_what_is_written() {
     let place = Place::new().unwrap();
     let mut server = None;
-    for block in blocks(&read("README.md").unwrap()) {
+    for block in blocks(&read("README.md").unwrap(), "sh") {
         let at = format!("README.md, line {}", block.line);
         // The old server's port is wanted by the next.
-        if block.starts_server() {
+        if starts_server(&block) {
             drop(server.take());
         }
         let running = place.run(&block).await.with_context(|| at.clone()).unwrap();
-        assert_eq!(running.is_some(), block.starts_server(), "{at}");
+        assert_eq!(running.is_some(), starts_server(&block), "{at}");
         server = running.or(server);
     }
 }
 
 #[test]
 fn every_example_is_used_by_a_command() {
-    let scripts: String = blocks(&read("README.md").unwrap()).into_iter().map(|block| block.script).collect();
+    let scripts: String = blocks(&read("README.md").unwrap(), "sh").into_iter().map(|block| block.script).collect();
     // The first is what `make run` serves, the others are applied by the tests on a cluster.
     let used = |name: &str| ["mcp.json", "kubernetes"].contains(&name) || scripts.contains(&format!("examples/{name}"));
     let unused: Vec<_> = names("examples").unwrap().into_iter().filter(|name| !used(name)).collect();
@@ -126,22 +120,9 @@ fn the_map_names_every_module_and_no_other() {
     }
 }
 
-impl Block {
-    fn starts_server(&self) -> bool {
-        self.script.contains("make run") || self.script.contains(" serve ")
-    }
-
-    /// Whether this was printed: all pieces of what is written, in their order.
-    fn printed(&self, place: &Place, output: &str) -> bool {
-        let mut rest = output;
-        place.here(&self.output).split(['…', '\n']).map(str::trim).all(|piece| match rest.split_once(piece) {
-            Some((_, behind)) => {
-                rest = behind;
-                true
-            }
-            None => false,
-        })
-    }
+/// Whether a script is a server, which stays.
+fn starts_server(block: &Block) -> bool {
+    block.script.contains("make run") || block.script.contains(" serve ")
 }
 
 impl Place {
@@ -176,7 +157,7 @@ impl Place {
         let look = async || {
             status = program.wait(Duration::ZERO).await.ok();
             let output = program.output();
-            let listens = output.contains("listening on ") && block.printed(self, &output);
+            let listens = output.contains("listening on ") && printed(&self.here(&block.output), &output);
             (status.is_some() || listens).then_some(())
         };
         let outcome = eventually(PATIENCE, "the script to end, or to listen", look).await;
@@ -188,34 +169,13 @@ impl Place {
             Some(status) => {
                 ensure!(status.success(), "{status} of {}", told());
                 // What it printed last may still be on its way through the pipe.
-                let printed = async || block.printed(self, &program.output()).then_some(());
+                let printed = async || printed(&self.here(&block.output), &program.output()).then_some(());
                 let expected = || format!("expected: {}\nof {}", block.output, told());
                 eventually(PATIENCE, "its output", printed).await.with_context(expected)?;
                 Ok(None)
             }
         }
     }
-}
-
-/// The scripts of a document.
-fn blocks(document: &str) -> Vec<Block> {
-    let mut blocks: Vec<Block> = Vec::new();
-    let mut lines = document.lines().enumerate();
-    let mut follows = false;
-    while let Some((number, line)) = lines.next() {
-        let Some(kind) = line.strip_prefix("```") else {
-            follows &= line.is_empty();
-            continue;
-        };
-        let text: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
-        match (kind, blocks.last_mut()) {
-            ("sh", _) => blocks.push(Block { line: number + 2, script: text.join("\n"), output: String::new() }),
-            ("text" | "json", Some(last)) if follows => last.output = text.join("\n"),
-            _ => {}
-        }
-        follows = kind == "sh";
-    }
-    blocks
 }
 
 /// Whether a heading has this anchor.
