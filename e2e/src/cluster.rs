@@ -5,6 +5,7 @@
 
 mod kubectl;
 mod namespace;
+mod relay;
 
 use std::env;
 
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 pub use kubectl::{Cut, kubectl, kubectl_with};
 pub use namespace::Namespace;
+pub use relay::{Hold, Relay};
 
 use crate::client::ClientOptions;
 use crate::http::{Response, http};

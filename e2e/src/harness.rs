@@ -28,6 +28,8 @@ pub enum Bin {
     Gateway,
     /// `mcp-sidecar`.
     Sidecar,
+    /// `mcp-operator`.
+    Operator,
     /// `fixture`, the server of [`crate::fixture`].
     Fixture,
 }
@@ -41,6 +43,7 @@ impl Bin {
         let name = match self {
             Self::Gateway => "mcp-gateway",
             Self::Sidecar => "mcp-sidecar",
+            Self::Operator => "mcp-operator",
             Self::Fixture => "fixture",
         };
         let test = std::env::current_exe().context("cannot find the running test")?;
