@@ -68,6 +68,8 @@ enum Figure {
     Throughput,
     /// CPU time per call at many clients
     Cpu,
+    /// Calls per second where one of many routes is used
+    Routes,
     /// Memory at rest, and of more sessions
     Idle,
     /// Memory of idle SSE streams
@@ -151,6 +153,9 @@ async fn measure(figure: Figure, setup: &Setup, plan: &Plan) -> anyhow::Result<F
         findings.merge(
             measure::load(setup, plan, all || figure == Figure::Throughput, all || figure == Figure::Cpu).await?,
         );
+    }
+    if all || figure == Figure::Routes {
+        findings.merge(measure::routes(setup, plan).await?);
     }
     if all || figure == Figure::Idle {
         findings.merge(measure::idle(setup, plan).await?);

@@ -1,6 +1,5 @@
 //! Rounds of calls over all targets, taken in the order ABC CBA so that a drift of the machine meets all alike.
 
-use crate::fleet::Fleet;
 use crate::load::{self, Run, Span};
 use crate::report::Findings;
 use crate::target::Target;
@@ -25,17 +24,23 @@ impl Load {
 }
 
 /// All rounds; a failed turn becomes a note, and fails the run unless it is a peer's.
-pub(super) async fn rounds(fleet: &Fleet, load: Load, rounds: usize, span: Span, findings: &mut Findings) -> AllSeries {
+pub(super) async fn rounds(
+    targets: &[Target],
+    load: Load,
+    rounds: usize,
+    span: Span,
+    findings: &mut Findings,
+) -> AllSeries {
     let mut all: Vec<Series> =
-        fleet.targets.iter().map(|target| Series { name: target.name, samples: vec![None; rounds] }).collect();
+        targets.iter().map(|target| Series { name: target.name, samples: vec![None; rounds] }).collect();
     for round in 0..rounds {
         progress(&format!("{load:?}, round {} of {rounds}", round + 1));
-        let mut order: Vec<usize> = (0..fleet.targets.len()).collect();
+        let mut order: Vec<usize> = (0..targets.len()).collect();
         if round % 2 == 1 {
             order.reverse();
         }
         for index in order {
-            let target = &fleet.targets[index];
+            let target = &targets[index];
             match load.run(target, span).await {
                 Ok(run) => all[index].samples[round] = Some(run.into()),
                 Err(error) => note(target, load, &error, findings),

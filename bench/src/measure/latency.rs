@@ -11,7 +11,7 @@ pub(crate) async fn latency(setup: &Setup, plan: &Plan) -> anyhow::Result<Findin
     let _split = Split::new()?;
     let fleet = Fleet::start(setup).await?;
     let mut findings = Findings { notes: fleet.skipped.clone(), ..Findings::default() };
-    let one = rounds(&fleet, Load::Closed { clients: 1 }, plan.rounds, plan.span(), &mut findings).await;
+    let one = rounds(&fleet.targets, Load::Closed { clients: 1 }, plan.rounds, plan.span(), &mut findings).await;
     for (name, floor) in throughput::OURS {
         let p50 = |base: &str| one.ratio(name, base, |sample| sample.p50);
         findings.figure(format!("p50 at 1 client, {name} / direct"), "×", p50("direct"), Some(Bound::AtMost(2.5)));
@@ -33,7 +33,7 @@ pub(crate) async fn latency(setup: &Setup, plan: &Plan) -> anyhow::Result<Findin
     }
     findings.tables.push(one.table("1 client, closed loop".to_owned()));
     let load = Load::Open { clients: plan.clients, rate: plan.rate };
-    let steady = rounds(&fleet, load, plan.rounds.div_ceil(2), plan.span(), &mut findings).await;
+    let steady = rounds(&fleet.targets, load, plan.rounds.div_ceil(2), plan.span(), &mut findings).await;
     findings.tables.push(steady.table(format!("{} calls/s, open loop over {} sessions", plan.rate, plan.clients)));
     Ok(findings)
 }

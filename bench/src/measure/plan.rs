@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     /// Servers behind the aggregated list, and tools of each.
     pub(crate) servers: u16,
     pub(crate) tools: u16,
+    /// Routes, of which one is used.
+    pub(crate) routes: usize,
     /// Bytes of the large result.
     pub(crate) large: usize,
     /// Times the child is killed, with calls of so many sessions under way.
@@ -48,6 +50,7 @@ impl Plan {
             starts: 20,
             servers: 50,
             tools: 40,
+            routes: 1000,
             large: 10_000_000,
             kills: 10,
             killed_sessions: 16,
@@ -69,6 +72,7 @@ impl Plan {
             starts: 2,
             servers: 3,
             tools: 4,
+            routes: 10,
             large: 1_000_000,
             kills: 2,
             killed_sessions: 4,

@@ -19,7 +19,7 @@ pub(crate) async fn load(setup: &Setup, plan: &Plan, throughput: bool, cpu: bool
     let fleet = Fleet::start(setup).await?;
     let mut findings = Findings { notes: fleet.skipped.clone(), ..Findings::default() };
     let load = Load::Closed { clients: plan.clients };
-    let all = rounds(&fleet, load, plan.rounds, plan.span(), &mut findings).await;
+    let all = rounds(&fleet.targets, load, plan.rounds, plan.span(), &mut findings).await;
     if throughput {
         throughput_figures(&all, plan, &mut findings);
     }

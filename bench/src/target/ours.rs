@@ -80,7 +80,15 @@ pub(crate) async fn start_sidecar(setup: &Setup) -> anyhow::Result<Started> {
 
 /// A gateway that serves the child as `echo`, ready on all its endpoints.
 pub(crate) async fn start_gateway(setup: &Setup, mode: Mode) -> anyhow::Result<Gateway> {
-    let servers = BTreeMap::from([("echo".to_owned(), server(&setup.echo, mode, TOOLS))]);
+    start_gateway_with(setup, mode, 0).await
+}
+
+/// The same, with so many `others` beside it that are suspended: they have a route and no process.
+pub(crate) async fn start_gateway_with(setup: &Setup, mode: Mode, others: usize) -> anyhow::Result<Gateway> {
+    let suspended = json!({ "command": setup.echo, "suspend": true });
+    let others = (0..others).map(|number| (format!("other{number:04}"), suspended.clone()));
+    let echo = ("echo".to_owned(), server(&setup.echo, mode, TOOLS));
+    let servers: BTreeMap<_, _> = others.chain([echo]).collect();
     let addr = free_addr()?;
     let mut process = Process::start("gateway", gateway_command(setup, addr, &servers)?, setup.folder())?;
     let [per_server, _, aggregate, _] = gateway_targets(addr, &[]);
