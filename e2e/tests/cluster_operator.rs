@@ -15,6 +15,7 @@ const STILL: Duration = Duration::from_secs(4);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
 const SERVER: &str = "subject";
+const OPERATOR: &str = "--selector=app.kubernetes.io/name=mcp-operator";
 const OWNED: &str =
     "deployments,services,serviceaccounts,networkpolicies,configmaps,poddisruptionbudgets,persistentvolumeclaims";
 
@@ -26,11 +27,10 @@ struct Aside {
 
 impl Aside {
     async fn step(system: &str) -> Result<Self> {
-        let get = ["--namespace", system, "get", "deployment", "mcp-operator", "-o", "jsonpath={.spec.replicas}"];
+        let get = ["--namespace", system, "get", "deployment", OPERATOR, "-o", "jsonpath={.items[0].spec.replicas}"];
         let replicas = kubectl(&get).await?;
-        kubectl(&["--namespace", system, "scale", "deployment/mcp-operator", "--replicas=0"]).await?;
-        let pods = ["--namespace", system, "wait", "--for=delete", "pod", "--timeout=120s"];
-        kubectl(&[&pods[..], &["-l", "app.kubernetes.io/name=mcp-operator"]].concat()).await?;
+        kubectl(&["--namespace", system, "scale", "deployment", OPERATOR, "--replicas=0"]).await?;
+        kubectl(&["--namespace", system, "wait", "--for=delete", "pod", OPERATOR, "--timeout=120s"]).await?;
         Ok(Self { system: system.to_owned(), replicas })
     }
 }
@@ -38,7 +38,7 @@ impl Aside {
 impl Drop for Aside {
     fn drop(&mut self) {
         let replicas = format!("--replicas={}", self.replicas);
-        let scale = ["--namespace", &self.system, "scale", "deployment/mcp-operator", &replicas];
+        let scale = ["--namespace", &self.system, "scale", "deployment", OPERATOR, &replicas];
         // What comes next finds out.
         let _ = std::process::Command::new("kubectl").args(scale).output();
     }
