@@ -83,7 +83,7 @@ async fn every_address_takes_the_methods_that_the_table_says() {
 
 #[test]
 fn every_link_leads_to_something_there() {
-    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "bench/README.md"];
+    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "bench/README.md", "docs/operations.md"];
     let mut broken = Vec::new();
     for document in documents {
         let folder = repository().join(document).parent().unwrap().to_owned();
@@ -98,6 +98,19 @@ fn every_link_leads_to_something_there() {
         }
     }
     assert!(broken.is_empty(), "{broken:?}");
+}
+
+#[test]
+fn every_reason_of_a_condition_is_explained() {
+    let guide = read("docs/operations.md").unwrap();
+    let conditions = read("api/src/conditions.rs").unwrap();
+    let reasons =
+        conditions.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": &str = \""));
+    let reasons: Vec<_> =
+        reasons.filter(|(name, _)| *name != "TYPE").map(|(_, text)| text.trim_end_matches("\";")).collect();
+    assert!(reasons.len() > 30, "the reasons were not found");
+    let missing: Vec<_> = reasons.into_iter().filter(|reason| !guide.contains(&format!("`{reason}`"))).collect();
+    assert!(missing.is_empty(), "docs/operations.md does not explain {missing:?}");
 }
 
 #[test]
