@@ -56,9 +56,9 @@ pub mod available {
     pub const INSTALL_FAILED: &str = "InstallFailed";
     /// False: an image cannot be pulled.
     pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
-    /// False: a container ends again and again.
+    /// False: a container, or the server's process in it, ends again and again; see `status.lastExit`.
     pub const CRASH_LOOP: &str = "CrashLoop";
-    /// False: a container was killed because it used more memory than it may.
+    /// False: a container, or a process in it, was killed because the container used more memory than it may.
     pub const OUT_OF_MEMORY: &str = "OutOfMemory";
     /// False: no node takes the pod.
     pub const UNSCHEDULABLE: &str = "Unschedulable";
@@ -66,7 +66,7 @@ pub mod available {
     pub const PODS_REFUSED: &str = "PodsRefused";
     /// False: a container cannot be made as it is described, for example because a key is missing.
     pub const CONFIG_ERROR: &str = "ConfigError";
-    /// False: pods run, and their probe says no.
+    /// False: pods run, and their probe says no; or they have failed as a whole, and others take their place.
     pub const PODS_NOT_READY: &str = "PodsNotReady";
     /// False: `replicas` is 0.
     pub const SCALED_TO_ZERO: &str = "ScaledToZero";

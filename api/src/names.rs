@@ -36,6 +36,16 @@ pub const RESERVED: [&str; 20] = [
     "well-known",
 ];
 
+/// What stands before the name of a Service whose server's name does not begin with a letter.
+const SERVICE_PREFIX: &str = "mcp-";
+
+/// The name of the Service of the server of this name: the same, unless that begins with a digit, which names of
+/// Services must not (DNS-1035): `2fa` has the Service `mcp-2fa`.
+pub fn service(name: &str) -> String {
+    let prefix = if name.starts_with(|c: char| c.is_ascii_alphabetic()) { "" } else { SERVICE_PREFIX };
+    format!("{prefix}{name}")
+}
+
 /// CEL: `expression`, a string, is none of the reserved names.
 pub(crate) fn not_reserved(expression: &str) -> String {
     format!("!({expression}.lowerAscii() in {})", list(&RESERVED))
@@ -65,6 +75,14 @@ pub(crate) fn default_route() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_begins_with_a_letter_and_is_no_longer_than_a_label() {
+        assert_eq!(service("time"), "time");
+        assert_eq!(service("2fa"), "mcp-2fa");
+        let longest = "1".repeat(MAX_RESOURCE_NAME as usize);
+        assert!(service(&longest).len() <= 63);
+    }
 
     #[test]
     fn the_gateway_reserves_the_same_names() {

@@ -90,6 +90,9 @@ const MAX_NAME: u32 = 253;
     validation = Rule::new("has(self.url) || !has(self.transport) || self.transport == 'auto'")
         .message("transport is for a server with a url; a program speaks stdio")
         .field_path(".transport"),
+    validation = Rule::new("has(self.url) || !has(self.caRef)")
+        .message("caRef is for a server with a url; authorities that a program trusts are in packages.caRef")
+        .field_path(".caRef"),
     validation = Rule::new("!has(self.url) || ((!has(self.args) || self.args.size() == 0) && \
          (!has(self.env) || self.env.size() == 0) && (!has(self.envFrom) || self.envFrom.size() == 0))")
         .message("args, env and envFrom are for a server with a command; a server with a url takes headers"),
@@ -151,6 +154,11 @@ pub struct McpServerSpec {
             .message("name each header once: upper and lower case are the same")
     )]
     pub headers: Vec<Header>,
+
+    /// A ConfigMap with certificates of authorities, in PEM, that are trusted beside the public ones when a server with a
+    /// `url` is connected to. Default: those that the operator is configured with. A program's are in `packages.caRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_ref: Option<CertificateSource>,
 
     /// The image in which `command` runs. It needs nothing of ours: the launcher is put into it at the start. Default:
     /// the operator's runner image, which has uv, Node.js and Python.

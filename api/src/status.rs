@@ -124,6 +124,10 @@ pub struct LastExit {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
 
+    /// True: the kernel ended a process because the container had used more memory than it may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub out_of_memory: bool,
+
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,

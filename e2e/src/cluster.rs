@@ -10,7 +10,7 @@ mod relay;
 use std::env;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use kubectl::{Cut, kubectl, kubectl_with};
 pub use namespace::Namespace;
@@ -53,6 +53,19 @@ impl Cluster {
             fixture: Some(var("MCP_TEST_FIXTURE")?).filter(|image| !image.is_empty()),
             all_in_one: Some(var("MCP_TEST_ALL_IN_ONE")?).filter(|image| !image.is_empty()),
         })
+    }
+
+    /// The spec of a server whose program is the tests' own, and with these fields more.
+    ///
+    /// # Errors
+    /// Where there is no image of it.
+    pub fn program(&self, more: &Value) -> Result<Value> {
+        let image = self.fixture.as_ref().context("an image of the fixture; CLUSTER=current has none")?;
+        let mut spec = json!({"image": image, "imagePullPolicy": "IfNotPresent", "command": "/usr/local/bin/fixture"});
+        for (field, value) in more.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        Ok(spec)
     }
 
     /// An address of the gateway.

@@ -9,7 +9,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::ObjectMeta;
 
-use crate::controller::validate::{Cache, Source, ValidatedServer};
+use crate::controller::validate::{Cache, Certificates, Source, ValidatedServer};
 use crate::settings::Settings;
 
 mod config;
@@ -26,6 +26,7 @@ mod service_account;
 mod tests;
 
 pub use config::{CA_FILE, LOCK_FILE};
+pub(crate) use container::{SERVER, SIDECAR_CONTAINERS};
 
 /// What a server's objects depend on beside its spec.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +86,14 @@ impl ValidatedServer {
         match &self.source {
             Source::Command(program) => Some(program),
             Source::Url(_) => None,
+        }
+    }
+
+    /// Where its certificates are.
+    fn certificates(&self) -> &Certificates {
+        match &self.source {
+            Source::Command(program) => &program.packages.certificates,
+            Source::Url(remote) => &remote.certificates,
         }
     }
 

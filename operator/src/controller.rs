@@ -22,6 +22,7 @@ use crate::settings::Settings;
 use crate::sidecars::Sidecars;
 use crate::watch::{Guarded, Server};
 
+mod advice;
 mod apply;
 mod dereference;
 mod references;

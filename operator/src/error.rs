@@ -99,6 +99,7 @@ impl Error {
                         Category::Refused
                     }
                 }
+                kube::Error::Api(status) if is_webhook(&status.message) => Category::Refused,
                 kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
                     Category::Refused
                 }
@@ -125,6 +126,12 @@ fn is_ending(status: &Status) -> bool {
 /// Whether a refusal is about the operator's rights: `… cannot patch resource "deployments" in API group "apps" …`.
 fn lacks_right(message: &str) -> bool {
     message.contains(" cannot ") && message.contains(" resource ")
+}
+
+/// Whether an admission webhook that has to be asked cannot be: `Internal error occurred: failed calling webhook …`. That
+/// passes only when somebody sees to it.
+fn is_webhook(message: &str) -> bool {
+    message.contains("failed calling webhook")
 }
 
 /// Makes a call, with a limit.
@@ -181,6 +188,7 @@ mod tests {
             (409, "Conflict", "the object has been modified", Category::Conflict),
             (429, "TooManyRequests", "slow down", Category::Transient),
             (500, "InternalError", "etcd", Category::Transient),
+            (500, "InternalError", r#"failed calling webhook "a": no endpoints"#, Category::Refused),
         ] {
             assert_eq!(category(code, reason, message), expected, "{message}");
         }

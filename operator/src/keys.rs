@@ -103,12 +103,9 @@ impl Keys {
         }
     }
 
-    /// Has the newest key of the gateway sign, once `known` says of it that every ready pod knows it.
-    pub(crate) async fn rotate(&self, hop: &mut Hop, known: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-        let newest = hop.gateway.kids().last().map(|kid| (*kid).to_owned()).unwrap_or_default();
-        if newest == hop.gateway.signing() || !known(&newest) {
-            return Ok(());
-        }
+    /// Has the newest key of the gateway sign.
+    pub(crate) async fn rotate(&self, hop: &mut Hop) -> anyhow::Result<()> {
+        let Some(newest) = hop.new_key() else { return Ok(()) };
         hop.gateway.sign_with(&newest);
         let data = hop.gateway_secret.data.get_or_insert_default();
         data.insert(HOP.to_owned(), ByteString(hop.gateway.to_json().into_bytes()));
@@ -123,6 +120,12 @@ impl Keys {
 }
 
 impl Hop {
+    /// The newest key of the gateway, unless that signs already.
+    pub(crate) fn new_key(&self) -> Option<String> {
+        let newest = (*self.gateway.kids().last()?).to_owned();
+        Some(newest).filter(|newest| newest != self.gateway.signing())
+    }
+
     /// What pods mount.
     pub(crate) fn jwks(&self) -> String {
         jwks(&[self.gateway.public(Issuer::Gateway), self.operator.public(Issuer::Operator)].concat())

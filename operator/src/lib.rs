@@ -20,6 +20,7 @@ mod lease;
 mod metrics;
 mod probe;
 mod quantity;
+mod rotation;
 pub mod run;
 pub mod settings;
 mod sidecars;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 use tokio::time::{Duration, timeout};
 use wire::client::{AddressPolicy, Endpoint, HttpClient, empty};
 use wire::hop::{self, Signer};
-use wire::status::Phase;
+use wire::status::{Failure, Phase};
 
 /// The largest status that is read: it has the server's whole catalogue.
 const MAX_STATUS: usize = 64 << 20;
@@ -23,6 +23,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub(crate) struct SidecarStatus {
     pub(crate) phase: Phase,
     pub(crate) message: String,
+    #[serde(deserialize_with = "known")]
+    pub(crate) failure: Option<Failure>,
     pub(crate) transport: String,
     pub(crate) catalogue: Option<Offer>,
     pub(crate) restarts: u64,
@@ -60,6 +62,7 @@ pub(crate) struct Info {
 pub(crate) struct Exit {
     pub(crate) code: Option<i32>,
     pub(crate) signal: Option<i32>,
+    pub(crate) out_of_memory: bool,
     pub(crate) time: u64,
     pub(crate) stderr_tail: Vec<String>,
 }
@@ -68,6 +71,11 @@ pub(crate) struct Exit {
 pub(crate) struct Lock {
     pub(crate) key: String,
     pub(crate) content: String,
+}
+
+/// A kind of failure; one that is not known here does not make the status unreadable.
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Failure>, D::Error> {
+    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
 }
 
 /// The length of a list, without the list.
@@ -123,6 +131,14 @@ fn text(error: impl std::fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_newer_sidecar_calls_a_failure_is_one_of_no_known_kind() {
+        let read = |text: &str| serde_json::from_str::<SidecarStatus>(text).unwrap().failure;
+        assert_eq!(read(r#"{"phase":"failing","failure":"access"}"#), Some(Failure::Access));
+        assert_eq!(read(r#"{"phase":"failing","failure":"of a new kind"}"#), None);
+        assert_eq!(read(r#"{"phase":"failing"}"#), None);
+    }
 
     #[test]
     fn a_catalogue_is_counted_and_what_is_new_is_left_out() {

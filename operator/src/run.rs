@@ -19,6 +19,7 @@ use runtime::admin;
 use runtime::readiness::Readiness;
 use runtime::shutdown::{Drain, Shutdown};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::args::RunArgs;
 use crate::controller::{ClientHandle, Context, error_policy, reconcile};
@@ -27,6 +28,7 @@ use crate::keys::Keys;
 use crate::lease::Elector;
 use crate::metrics::Metrics;
 use crate::probe::Probe;
+use crate::rotation::Rotation;
 use crate::settings::Settings;
 use crate::sidecars::Sidecars;
 use crate::watch::{api, owned, pods, server_of, servers};
@@ -126,23 +128,19 @@ async fn work(shared: &Shared, namespaces: Vec<String>, drain: &Drain) -> anyhow
     }
 }
 
-/// Tells of keys that were added, and has a new one sign when every ready pod knows it.
+/// Tells of keys that were added, and has a new one sign when every pod knows it.
 async fn follow_keys(
     shared: &Shared,
     jwks: &watch::Sender<String>,
     pods: &[(Store<Pod>, Sidecars)],
 ) -> std::convert::Infallible {
+    let mut rotation = Rotation::default();
     loop {
         tokio::time::sleep(KEYS).await;
-        let knows = |kid: &str| {
-            pods.iter().all(|(store, sidecars)| {
-                store
-                    .state()
-                    .iter()
-                    .filter_map(|pod| sidecars.status(&pod.uid()?))
-                    .all(|it| it.hop_keys.iter().any(|it| it == kid))
-            })
-        };
+        // Before all pods have been listed nobody knows who does not know it.
+        for (store, _) in pods {
+            drop(store.wait_until_ready().await);
+        }
         let turned = async {
             let mut hop = shared.keys.load().await?;
             let text = hop.jwks();
@@ -151,7 +149,12 @@ async fn follow_keys(
                 *old = text;
                 changed
             });
-            shared.keys.rotate(&mut hop, knows).await
+            let Some(kid) = hop.new_key() else { return anyhow::Ok(()) };
+            let listed = pods.iter().flat_map(|(store, sidecars)| {
+                let told = |pod: Arc<Pod>| (sidecars.status(&pod.uid().unwrap_or_default()), pod);
+                store.state().into_iter().map(told)
+            });
+            if rotation.is_known(&kid, listed, Instant::now()) { shared.keys.rotate(&mut hop).await } else { Ok(()) }
         };
         if let Err(error) = turned.await {
             tracing::warn!(error = format!("{error:#}"), "the keys cannot be looked after");

@@ -122,6 +122,9 @@ pub struct ServeArgs {
     /// missing, and counts only for the command line that it was made for
     #[arg(long, env = "MCP_PACKAGE_LOCK", value_name = "FILE")]
     pub package_lock: Option<PathBuf>,
+    /// Any text; with another one packages are installed anew, beside those that are kept
+    #[arg(long, value_name = "TEXT")]
+    pub package_update: Option<String>,
     #[arg(long, env = "XDG_CACHE_HOME", hide = true)]
     pub xdg_cache_home: Option<PathBuf>,
     #[arg(long, env = "HOME", hide = true)]

@@ -20,6 +20,7 @@ use wire::child::{Exit, Process, Program, inherited_secrets, start};
 use wire::logbook::Logbook;
 
 use crate::args::ExecArgs;
+use crate::memory;
 use crate::source::find_program;
 use crate::wrap::wrapper;
 
@@ -108,7 +109,8 @@ impl Children {
                 },
                 Some(Ok((id, exit))) = self.tasks.join_next() => {
                     self.signals.remove(&id);
-                    tell(&channel, &Report::Exited { id, code: exit.code, signal: exit.signal }, &[]).await?;
+                    let Exit { code, signal, out_of_memory } = exit;
+                    tell(&channel, &Report::Exited { id, code, signal, out_of_memory }, &[]).await?;
                 }
                 () = &mut stopping, if !told => {
                     told = true;
@@ -127,7 +129,7 @@ impl Children {
         let pid = process.pid().unwrap_or_default();
         let (signals, received) = mpsc::channel(SIGNALS);
         self.signals.insert(id, signals);
-        self.tasks.spawn(tend(id, process, received));
+        self.tasks.spawn(tend(self.role, id, process, received));
         let fds: Vec<_> = ends.iter().map(|end| end.as_fd()).collect();
         tell(channel, &Report::Started { id, pid }, &fds).await
     }
@@ -168,15 +170,44 @@ async fn tell(channel: &Channel, report: &Report, fds: &[BorrowedFd<'_>]) -> io:
     }
 }
 
+/// Whether the kernel may have ended it, or what it stands for. An installation fails when one of its programs does; of
+/// others that end after such a death in their container not all were meant.
+fn may_be_killed(role: Role, exit: Exit) -> bool {
+    let killed = exit.signal == Some(Signal::KILL.as_raw()) || exit.code == Some(128 + Signal::KILL.as_raw());
+    killed || (role == Role::Installer && exit.code != Some(0))
+}
+
 /// Waits for the end of a process, and ends its group then.
-async fn tend(id: u64, mut process: Process, mut signals: mpsc::Receiver<Signal>) -> (u64, Exit) {
+async fn tend(role: Role, id: u64, mut process: Process, mut signals: mpsc::Receiver<Signal>) -> (u64, Exit) {
+    let killed = memory::kills();
     loop {
         tokio::select! {
             exit = process.wait() => {
                 process.kill_group();
-                return (id, exit);
+                let out_of_memory = may_be_killed(role, exit) && memory::kills() > killed;
+                return (id, Exit { out_of_memory, ..exit });
             }
             Some(signal) = signals.recv() => process.signal_group(signal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_is_looked_into_where_the_kernel_may_have_caused_it() {
+        let exit = |code, signal| Exit { code, signal, out_of_memory: false };
+        for (role, exit, expected) in [
+            (Role::Server, exit(None, Some(9)), true),
+            (Role::Server, exit(Some(137), None), true),
+            (Role::Server, exit(Some(1), None), false),
+            (Role::Server, exit(None, Some(15)), false),
+            (Role::Installer, exit(Some(1), None), true),
+            (Role::Installer, exit(Some(0), None), false),
+        ] {
+            assert_eq!(may_be_killed(role, exit), expected, "{role:?} {exit:?}");
         }
     }
 }

@@ -38,6 +38,20 @@ impl Memory {
     }
 }
 
+/// How many processes of this program's container the kernel has ended because it had used more memory than it may;
+/// `None` where the kernel does not count.
+pub fn kills() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    directories(&groups, Path::new("/sys/fs/cgroup")).iter().find_map(|directory| kills_of_group(directory))
+}
+
+fn kills_of_group(directory: &Path) -> Option<u64> {
+    ["memory.events", "memory.oom_control"].into_iter().find_map(|name| {
+        let text = fs::read_to_string(directory.join(name)).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+    })
+}
+
 /// Where the limits may stand, the most particular first: inside a container the group's own path is often not
 /// mounted, but its directory is, as the root.
 fn directories(groups: &str, mount: &Path) -> Vec<PathBuf> {
@@ -94,6 +108,19 @@ mod tests {
         assert!(memory.holds(400) && !memory.holds(401));
         write("memory.max", "max\n");
         assert_eq!(Memory::of_group(directory.path()), None);
+    }
+
+    #[test]
+    fn what_the_kernel_ended_for_lack_of_memory_is_counted_by_both_versions() {
+        for (name, text) in [
+            ("memory.events", "low 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n"),
+            ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            assert_eq!(kills_of_group(directory.path()), None);
+            fs::write(directory.path().join(name), text).unwrap();
+            assert_eq!(kills_of_group(directory.path()), Some(2), "{name}");
+        }
     }
 
     #[test]

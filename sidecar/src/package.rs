@@ -19,7 +19,7 @@ use wire::status::{PackageLock, Phase};
 
 use self::install::Installation;
 use self::plan::{Plan, Step, hint, is_complete};
-use crate::source::{Spawner, find_program};
+use crate::source::{Spawner, find_program, not_started};
 use crate::state::State;
 
 mod install;
@@ -41,6 +41,8 @@ pub struct Packages {
     /// The file with the versions that are to be installed, once they have been decided. With it, the status tells
     /// which those are.
     pub lock: Option<PathBuf>,
+    /// Part of the name of an installation: with another one, what is kept serves no more.
+    pub update: Option<String>,
 }
 
 /// A package runner's command line, understood.
@@ -82,7 +84,7 @@ impl Packages {
     /// What really is to be run for `program`; has it installed if need be, and says so in `state`.
     pub async fn resolve(&self, program: &Program, spawner: &Spawner, state: &State) -> Result<Program, Loss> {
         let resolved = self.find(program, spawner, state).await;
-        let fail = |message: String| Loss { message: format!("server `{}`: {message}", program.name), data: None };
+        let fail = |message: String| not_started(format!("server `{}`: {message}", program.name));
         let resolved = resolved.map_err(fail)?;
         if let Spawner::Launcher(launcher) = spawner {
             launcher.installed();
@@ -96,7 +98,7 @@ impl Packages {
         let Some(root) = &self.directory else { return Ok(direct) };
         let Some(runner) = runner(program) else { return Ok(direct) };
         let lock = self.locked(&*runner);
-        let directory = choose(root, &*runner, program, lock.as_deref());
+        let directory = choose(root, &*runner, &self.request(program, &*runner), lock.as_deref());
         if !is_complete(&directory) {
             if let Spawner::Launcher(launcher) = spawner
                 && launcher.role().await.map_err(|error| error.to_string())? == Role::Server
@@ -126,11 +128,21 @@ impl Packages {
         let (entry, mut first) = runner.entry(&directory).map_err(|error| unseen(&directory).unwrap_or(error))?;
         state.packages(runner.installed(&directory));
         if self.lock.is_some() {
-            state.lock(runner.lock(&directory).map(|content| PackageLock { key: digest(&*runner), content }));
+            let key = digest(&*runner, self.update.as_deref());
+            state.lock(runner.lock(&directory).map(|content| PackageLock { key, content }));
         }
         let entry = locate(&entry, &path, spawner)?;
         let args = first.drain(..).map(PathBuf::into_os_string).chain(runner.args().iter().map(Into::into)).collect();
         Ok(Program { program: entry, args, ..program.clone() })
+    }
+
+    /// Everything that decides what is installed where there is no lock.
+    fn request(&self, program: &Program, runner: &dyn Runner) -> String {
+        // An index or a registry decides what a name means.
+        let settings = program.env.iter().filter(|(key, _)| is_package_setting(key));
+        let settings = settings.map(|(key, value)| format!("\0{key}={value}"));
+        let update = self.update.iter().map(|update| format!("\0update={update}"));
+        std::iter::once(runner.key()).chain(settings).chain(update).collect()
     }
 
     /// Where the programs of a command are looked for: beside it, where its place is given; then in its own `PATH`, else
@@ -145,7 +157,7 @@ impl Packages {
     fn locked(&self, runner: &dyn Runner) -> Option<String> {
         let text = fs::read(self.lock.as_ref()?).ok()?;
         match serde_json::from_slice::<PackageLock>(&text) {
-            Ok(lock) if lock.key == digest(runner) => Some(lock.content),
+            Ok(lock) if lock.key == digest(runner, self.update.as_deref()) => Some(lock.content),
             Ok(_) => {
                 tracing::info!("the package lock is for another command line");
                 None
@@ -183,11 +195,11 @@ fn masked(text: &str) -> String {
 }
 
 /// Where an installation is, or is to be. One that came about without a lock serves for the lock that it led to.
-fn choose(root: &Path, runner: &dyn Runner, program: &Program, lock: Option<&str>) -> PathBuf {
-    let first = root.join(name(runner, program, None));
+fn choose(root: &Path, runner: &dyn Runner, request: &str, lock: Option<&str>) -> PathBuf {
+    let first = root.join(name(runner, request, None));
     match lock {
         Some(lock) if !(is_complete(&first) && runner.lock(&first).as_deref() == Some(lock)) => {
-            root.join(name(runner, program, Some(lock)))
+            root.join(name(runner, request, Some(lock)))
         }
         _ => first,
     }
@@ -246,13 +258,9 @@ fn runner(program: &Program) -> Option<Box<dyn Runner>> {
 }
 
 /// The installation's directory: readable, and different for everything that decides what is installed.
-fn name(runner: &dyn Runner, program: &Program, lock: Option<&str>) -> String {
+fn name(runner: &dyn Runner, request: &str, lock: Option<&str>) -> String {
     let mut hash = Sha256::new();
-    hash.update(runner.key());
-    // An index or a registry decides what a name means.
-    for (key, value) in program.env.iter().filter(|(key, _)| is_package_setting(key)) {
-        hash.update(format!("\0{key}={value}"));
-    }
+    hash.update(request);
     if let Some(lock) = lock {
         hash.update(format!("\0\0{lock}"));
     }
@@ -262,8 +270,9 @@ fn name(runner: &dyn Runner, program: &Program, lock: Option<&str>) -> String {
 }
 
 /// What a lock must be for.
-fn digest(runner: &dyn Runner) -> String {
-    let bytes = Sha256::digest(runner.key());
+fn digest(runner: &dyn Runner, update: Option<&str>) -> String {
+    let update = update.map(|update| format!("\0update={update}")).unwrap_or_default();
+    let bytes = Sha256::digest(runner.key() + &update);
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Strings take everything.
         let _ = write!(text, "{byte:02x}");

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use wire::internal::{CallError, InternalClient};
 use wire::link::Connect;
-use wire::status::Phase;
 
 use crate::server::Server;
 use crate::state::State;
@@ -40,7 +39,7 @@ pub async fn run<C: Connect, F: Future<Output = ()>>(
             Ok(never) => match never {},
             Err(error) => error,
         };
-        state.phase(Phase::Failing, error.to_string());
+        state.failing(error.failure(), error.to_string());
         tracing::warn!(%error, "the server does not work");
         let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE);
         failures += 1;
@@ -55,7 +54,8 @@ async fn probe<C: Connect, F: Future<Output = ()>>(
     works: &impl Fn() -> F,
     failures: &mut u32,
 ) -> Result<std::convert::Infallible, CallError> {
-    let unavailable = |error: wire::front::Unavailable| CallError::Server { code: 0, message: error.reason };
+    let unavailable =
+        |error: wire::front::Unavailable| CallError::Server { code: 0, message: error.reason, failure: None };
     let handle = server.open_internal().await.map_err(unavailable)?;
     let mut client = InternalClient::new(handle).await?;
     let mut catalogue = client.catalogue("{}", limits.start).await?;

@@ -88,6 +88,7 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
                 path: args.path.clone(),
                 timeout: launch.process.install_timeout,
                 lock: args.package_lock.clone(),
+                update: args.package_update.clone(),
             };
             // Where all sessions share one process, a new one waits for none.
             let spares = if launch.process.mode == Mode::Shared { 0 } else { launch.process.warm_spares };

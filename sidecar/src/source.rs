@@ -105,8 +105,7 @@ impl Processes {
             }
             Spawner::Launcher(launcher) => launcher.spawn(program).await.map_err(|error| error.to_string()),
         };
-        let child = child
-            .map_err(|error| Loss { message: format!("server `{name}` cannot be started: {error}"), data: None })?;
+        let child = child.map_err(|error| not_started(format!("server `{name}` cannot be started: {error}")))?;
         let counted = self.state.count(child.pid());
         Ok(Process { child, state: self.state.clone(), _counted: counted })
     }
@@ -166,6 +165,11 @@ impl Link for Process {
     async fn stop(self) {
         self.child.stop().await;
     }
+}
+
+/// There is no process.
+pub fn not_started(message: String) -> Loss {
+    Loss { message, data: Some(r#"{"failure":"process"}"#.to_owned()) }
 }
 
 /// Where a program is, as a shell would find it; but for empty entries of the path, which mean the current directory.

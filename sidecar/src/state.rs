@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry as Metrics;
 use tokio::sync::{Notify, watch};
 use wire::child::{Exit, Tail};
 use wire::session::Registry;
-use wire::status::{Catalogue, LastExit, PackageLock, Phase, Status};
+use wire::status::{Catalogue, Failure, LastExit, PackageLock, Phase, Status};
 
 use crate::memory::{Memory, resident};
 
@@ -90,10 +90,18 @@ impl State {
 
     /// How far the server is, in short and in words.
     pub fn phase(&self, phase: Phase, message: impl Into<String>) {
-        let message = message.into();
+        self.set(phase, None, message.into());
+    }
+
+    /// It does not work: of what kind that is, and in words.
+    pub fn failing(&self, failure: Failure, message: impl Into<String>) {
+        self.set(Phase::Failing, Some(failure), message.into());
+    }
+
+    fn set(&self, phase: Phase, failure: Option<Failure>, message: String) {
         self.status.send_if_modified(|status| {
-            let changed = status.phase != phase || status.message != message;
-            (status.phase, status.message) = (phase, message);
+            let changed = (status.phase, status.failure) != (phase, failure) || status.message != message;
+            (status.phase, status.failure, status.message) = (phase, failure, message);
             changed
         });
     }
@@ -112,7 +120,7 @@ impl State {
         self.status.send_modify(|status| {
             let version = status.catalogue.as_ref().map_or(0, |old| old.version) + 1;
             status.catalogue = Some(Catalogue { version, ..catalogue });
-            (status.phase, status.message) = (Phase::Ready, "ready".to_owned());
+            (status.phase, status.failure, status.message) = (Phase::Ready, None, "ready".to_owned());
         });
     }
 
@@ -138,7 +146,13 @@ impl State {
     /// A process ended without being told to.
     pub fn ended(&self, exit: Exit, tail: &Tail) {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let last = LastExit { code: exit.code, signal: exit.signal, time, stderr_tail: tail.lines() };
+        let last = LastExit {
+            code: exit.code,
+            signal: exit.signal,
+            out_of_memory: exit.out_of_memory,
+            time,
+            stderr_tail: tail.lines(),
+        };
         self.status.send_modify(|status| {
             status.restarts += 1;
             status.last_exit = Some(last);

@@ -207,7 +207,7 @@ impl ClientError {
         let hint = if cause.is::<ConnectError>() {
             ""
         } else if is_tls(cause) {
-            "; if its certificate comes from an authority of your own, name a file with that in SSL_CERT_FILE"
+            "; if its certificate comes from an authority of your own, name a file with that in SSL_CERT_FILE (on Kubernetes: caRef)"
         } else {
             "; see that it runs and that the address is right"
         };

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use mcp::envelope::{self, Incoming, Kind, Message, RequestId, code};
 use mcp::json;
+use mcp::session::mux::REQUEST_TIMEOUT;
 use serde_json::value::RawValue;
 
 use crate::session::{Frame, SessionHandle, StreamRx};
-use crate::status::Catalogue;
+use crate::status::{Catalogue, Failure};
 
 /// A list may have this many pages; a server that goes on for ever is not followed.
 const MAX_PAGES: usize = 1000;
@@ -60,7 +61,21 @@ pub enum CallError {
         code: i64,
         /// What the server says.
         message: String,
+        /// What kind of thing it is, where that is said.
+        failure: Option<Failure>,
     },
+}
+
+impl CallError {
+    /// What kind of thing keeps the server from answering.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Timeout { .. } => Failure::Timeout,
+            Self::Server { failure: Some(failure), .. } => *failure,
+            Self::Server { code, .. } if *code == i64::from(REQUEST_TIMEOUT) => Failure::Timeout,
+            Self::Ended | Self::Capabilities(_) | Self::Server { .. } => Failure::Handshake,
+        }
+    }
 }
 
 /// See the [module](self).
@@ -99,6 +114,7 @@ impl InternalClient {
             Kind::Error => Err(CallError::Server {
                 code: answer.at(&["code"]).and_then(|code| code.parse().ok()).unwrap_or_default(),
                 message: answer.str_at(&["message"]).unwrap_or_default().into_owned(),
+                failure: answer.at(&["data"]).and_then(Failure::of_data),
             }),
             _ => Ok(answer),
         }
@@ -224,6 +240,19 @@ fn optional(list: Result<Vec<Box<RawValue>>, CallError>) -> Result<Vec<Box<RawVa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_of_the_kind_that_its_data_names_or_else_its_code() {
+        let error = |code, failure| CallError::Server { code, message: String::new(), failure };
+        for (error, expected) in [
+            (error(-32603, Some(Failure::Access)), Failure::Access),
+            (error(-32001, None), Failure::Timeout),
+            (error(-32601, None), Failure::Handshake),
+            (CallError::Timeout { method: String::new(), limit: Duration::ZERO }, Failure::Timeout),
+        ] {
+            assert_eq!(error.failure(), expected, "{error:?}");
+        }
+    }
 
     #[test]
     fn only_one_whole_object_is_a_set_of_capabilities() {

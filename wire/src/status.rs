@@ -11,6 +11,9 @@ pub struct Status {
     pub phase: Phase,
     /// The same for people: what is being done, or what went wrong and what to do about it.
     pub message: String,
+    /// The same for programs, while it fails; `None` also where that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// What carries its messages: `stdio`, `streamable-http` or `sse`; empty while that is not known.
     pub transport: String,
     /// What it offers, once it has shaken hands. Kept while it is down.
@@ -61,6 +64,32 @@ impl Phase {
     }
 }
 
+/// What kind of thing keeps a server from working.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Failure {
+    /// Its process cannot be started, or ends.
+    Process,
+    /// It does not answer in time.
+    Timeout,
+    /// It is elsewhere, and there is no connection to it.
+    Unreachable,
+    /// It is elsewhere, and refuses access.
+    Access,
+    /// It answers, and not as an MCP server does.
+    Handshake,
+}
+
+impl Failure {
+    /// The kind that the `data` of a JSON-RPC error names under [`Self::KEY`].
+    pub fn of_data(data: &str) -> Option<Self> {
+        serde_json::from_str(mcp::json::lookup(data, &[Self::KEY])?).ok()
+    }
+
+    /// The key in the `data` of errors.
+    pub const KEY: &str = "failure";
+}
+
 /// What a server offers to a client without capabilities.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -103,8 +132,24 @@ pub struct LastExit {
     pub code: Option<i32>,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
+    /// Whether the container had used more memory than it may, so that the kernel ended a process in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub out_of_memory: bool,
     /// When, in seconds since 1970.
     pub time: u64,
     /// The last lines of its standard error, without the values of its environment.
     pub stderr_tail: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_a_failure_is_read_from_the_data_of_an_error() {
+        assert_eq!(Failure::of_data(r#"{"server":"a","failure":"access"}"#), Some(Failure::Access));
+        for data in ["", "null", "[]", r#"{"server":"a"}"#, r#"{"failure":"new"}"#, r#"{"failure":1}"#] {
+            assert_eq!(Failure::of_data(data), None, "{data}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{kubectl, kubectl_with};
@@ -125,6 +125,18 @@ impl Namespace {
         };
         let told = eventually(CONDITION, format!("{kind}={status} ({reason}) of {name}"), look).await;
         told.with_context(|| format!("its conditions are {seen}"))
+    }
+
+    /// Waits until a condition of a server is false for this reason, with a message that has all these words.
+    ///
+    /// # Errors
+    /// When it does not get so.
+    pub async fn told(&self, name: &str, (kind, reason): (&str, &str), words: &[&str]) -> Result<()> {
+        let message = self.wait_condition(name, kind, "False", reason).await?;
+        for word in words {
+            ensure!(message.contains(word), "{name}: `{word}` is not in: {message}");
+        }
+        Ok(())
     }
 
     /// For the log of a test that failed: what is here.

@@ -32,8 +32,7 @@ pub(super) fn hop(server: &ValidatedServer, jwks: &str) -> ConfigMap {
 }
 
 pub(super) fn certificates(server: &ValidatedServer, settings: &Settings) -> Option<ConfigMap> {
-    let packages = &server.program()?.packages;
-    let pem = settings.packages.certificates.as_ref().filter(|_| packages.certificates == Certificates::Copied)?;
+    let pem = settings.packages.certificates.as_ref().filter(|_| *server.certificates() == Certificates::Copied)?;
     Some(config_map(server, certificates_name(server), "certificates", CA_FILE, pem))
 }
 

@@ -6,16 +6,20 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{config, pod, security};
-use crate::controller::validate::{Program, Remote, ValidatedServer, same};
+use crate::controller::validate::{Certificates, Program, Remote, ValidatedServer, same};
 use crate::settings::Settings;
 
 mod arguments;
 mod environment;
 
 /// The container of the program.
-pub(super) const SERVER: &str = "server";
+pub(crate) const SERVER: &str = "server";
 /// The container that speaks HTTP.
 pub(super) const SIDECAR: &str = "sidecar";
+/// The containers of the sidecar's image, whose resources are those of `spec.sidecar`.
+pub(crate) const SIDECAR_CONTAINERS: [&str; 2] = [SIDECAR, LAUNCHER];
+/// The container that puts the sidecar's program into a volume.
+const LAUNCHER: &str = "launcher";
 /// The port of the sidecar, and what it is called.
 pub(super) const PORT: i32 = 8080;
 pub(super) const PORT_NAME: &str = "http";
@@ -39,7 +43,7 @@ pub(super) fn launcher(server: &ValidatedServer, settings: &Settings) -> Contain
     Container {
         args: Some(["copy", PROGRAM].map(ToOwned::to_owned).into()),
         volume_mounts: Some(vec![writable("bin", "/mcp")]),
-        ..ours("launcher", server, settings)
+        ..ours(LAUNCHER, server, settings)
     }
 }
 
@@ -62,11 +66,13 @@ pub(super) fn remote_sidecar(server: &ValidatedServer, remote: &Remote, settings
         value: header.value.as_ref().map(|value| value.replace('$', "$$")),
         value_from: header.value_from.as_ref().map(same::<_, EnvVarSource>),
     });
-    let env: Vec<EnvVar> = secret.collect();
+    let trusted = environment::certificates(&remote.certificates).into_iter().map(environment::variable);
+    let env: Vec<EnvVar> = secret.chain(trusted).collect();
+    let ca = (remote.certificates != Certificates::Image).then(|| readable("ca", CERTIFICATES));
     Container {
         args: Some(arguments::remote(server, remote, settings)),
         env: (!env.is_empty()).then_some(env),
-        volume_mounts: Some(vec![readable("hop", HOP)]),
+        volume_mounts: Some(std::iter::once(readable("hop", HOP)).chain(ca).collect()),
         ..serving(server, settings)
     }
 }
@@ -109,6 +115,7 @@ fn launching(
         env_from: (!program.env_from.is_empty()).then(|| program.env_from.clone()),
         resources: Some(program.resources.clone().unwrap_or_else(|| settings.server_resources.clone())),
         security_context: Some(security::container(Some(&program.security))),
+        termination_message_policy: Some(last_words()),
         volume_mounts: Some(mounts(program)),
         ..Container::default()
     }
@@ -120,7 +127,8 @@ fn mounts(program: &Program) -> Vec<VolumeMount> {
     let mut mounts = vec![readable("bin", "/mcp"), writable("run", "/run/mcp")];
     mounts.extend((!taken(HOME)).then(|| writable("home", HOME)));
     mounts.extend((!taken(TMP)).then(|| writable("tmp", TMP)));
-    mounts.extend(environment::has_certificates(program).then(|| readable("ca", CERTIFICATES)));
+    let trusted = program.packages.certificates != Certificates::Image;
+    mounts.extend(trusted.then(|| readable("ca", CERTIFICATES)));
     mounts.extend(program.packages.credentials.as_ref().map(|_| readable("credentials", CREDENTIALS)));
     mounts
 }
@@ -167,8 +175,14 @@ fn ours(name: &str, server: &ValidatedServer, settings: &Settings) -> Container 
         image: Some(image.unwrap_or_else(|| settings.sidecar_image.clone())),
         resources: Some(resources.unwrap_or_else(|| settings.sidecar_resources.clone())),
         security_context: Some(security::container(None)),
+        termination_message_policy: Some(last_words()),
         ..Container::default()
     }
+}
+
+/// Of a container that fails, Kubernetes keeps the end of its log in the status of the pod.
+fn last_words() -> String {
+    "FallbackToLogsOnError".to_owned()
 }
 
 fn readable(name: &str, path: &str) -> VolumeMount {

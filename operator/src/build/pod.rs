@@ -36,6 +36,7 @@ pub(super) fn build(server: &ValidatedServer, settings: &Settings) -> PodSpec {
     pod.termination_grace_period_seconds = i64::try_from(settings.drain.as_secs() + GRACE_MARGIN).ok();
     pod.security_context = Some(security::pod(server.resource.spec.pod_security_context.as_ref()));
     let mut volumes = vec![config_map("hop", &config::hop_name(server), None, false)];
+    volumes.extend(certificates(server));
     match &server.source {
         Source::Url(remote) => pod.containers = vec![container::remote_sidecar(server, remote, settings)],
         Source::Command(program) => {
@@ -79,17 +80,20 @@ fn shared(server: &ValidatedServer, program: &Program) -> Vec<Volume> {
     let taken = |path: &str| program.mounts.iter().any(|mount| mount.mount_path.trim_end_matches('/') == path);
     let writable = [("home", container::HOME), ("tmp", container::TMP)].into_iter().filter(|(_, path)| !taken(path));
     volumes.extend(writable.map(|(name, _)| empty(name, None, None)));
-    match &program.packages.certificates {
-        Certificates::Image => {}
-        Certificates::Copied => {
-            volumes.push(config_map("ca", &config::certificates_name(server), Some(config::CA_FILE), false));
-        }
-        Certificates::ConfigMap(name, key) => volumes.push(config_map("ca", name, Some(key), false)),
-    }
     volumes
         .extend(program.packages.credentials.as_ref().map(|(name, optional)| secret("credentials", name, *optional)));
     volumes.extend(program.volumes.iter().cloned());
     volumes
+}
+
+/// Certificates of authorities, where there are any beside the image's.
+fn certificates(server: &ValidatedServer) -> Option<Volume> {
+    let (name, key) = match server.certificates() {
+        Certificates::Image => return None,
+        Certificates::Copied => (config::certificates_name(server), config::CA_FILE),
+        Certificates::ConfigMap(name, key) => (name.clone(), key.as_str()),
+    };
+    Some(config_map("ca", &name, Some(key), false))
 }
 
 fn cache(server: &ValidatedServer, cache: &Cache) -> Volume {

@@ -8,7 +8,7 @@ use crate::controller::validate::ValidatedServer;
 
 pub(super) fn build(server: &ValidatedServer) -> Service {
     Service {
-        metadata: server.meta(server.name.clone()),
+        metadata: server.meta(api::names::service(&server.name)),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
             selector: Some(server.selector()),

@@ -82,6 +82,19 @@ fn a_server_elsewhere_with_a_header_of_a_secret() {
 }
 
 #[test]
+fn a_server_elsewhere_with_an_authority_of_ones_own_or_the_operators() {
+    let packages = PackageDefaults { certificates: Some("pem".to_owned()), ..PackageDefaults::default() };
+    let settings = Settings { packages, ..settings() };
+    let own = built("{url: 'https://mcp.example.com', caRef: {name: authorities, key: all.pem}}", &settings, &around());
+    assert!(own.certificates.is_none());
+    insta::assert_yaml_snapshot!(own.deployment.spec.unwrap().template.spec);
+    let copied = built("{url: 'https://mcp.example.com'}", &settings, &around());
+    assert_eq!(copied.certificates.unwrap().data.unwrap()[CA_FILE], "pem");
+    let volumes = copied.deployment.spec.unwrap().template.spec.unwrap().volumes.unwrap();
+    assert_eq!(volumes[1].config_map.as_ref().unwrap().name, "time-ca");
+}
+
+#[test]
 fn every_field_is_set() {
     let lock = Some(r#"{"key":"k","content":"mcp-server-time==1"}"#.to_owned());
     let resources = built(EVERYTHING, &settings(), &Surroundings { lock, ..around() });
@@ -95,6 +108,33 @@ fn a_cache_on_a_volume_is_claimed_and_pods_follow_one_another() {
     let strategy = resources.deployment.spec.unwrap().strategy.unwrap();
     assert_eq!(strategy.type_.as_deref(), Some("Recreate"));
     insta::assert_yaml_snapshot!(resources.cache);
+}
+
+#[test]
+fn what_a_volume_holds_serves_the_same_request_only() {
+    let update = |more: &str, cache: &str| {
+        let spec = format!("{{command: uvx, args: [a], {more} packages: {{cache: {{medium: {cache}}}, update: '1'}}}}");
+        let pod = built(&spec, &settings(), &around()).deployment.spec.unwrap().template.spec.unwrap();
+        let args = pod.init_containers.unwrap().remove(1).args.unwrap();
+        args.iter().position(|arg| arg == "--package-update").map(|at| args[at + 1].clone())
+    };
+    let first = update("", "PersistentVolumeClaim");
+    assert!(first.is_some());
+    assert_eq!(update("replicas: 2,", "PersistentVolumeClaim"), first);
+    assert_ne!(update("image: 'example.com/python:3',", "PersistentVolumeClaim"), first);
+    assert_eq!(update("", "EmptyDir"), None);
+}
+
+#[test]
+fn a_server_whose_name_begins_with_a_digit_has_a_service_that_does_not() {
+    let mut server = server("{command: a}");
+    server.metadata.name = Some("2fa".to_owned());
+    let built = build(&validate(&server, &settings()).unwrap(), &settings(), &around());
+    let names = |metadata: &ObjectMeta| {
+        (metadata.name.clone().unwrap(), metadata.labels.clone().unwrap()[labels::SERVER].clone())
+    };
+    assert_eq!(names(&built.service.metadata), ("mcp-2fa".to_owned(), "2fa".to_owned()));
+    assert_eq!(names(&built.deployment.metadata), ("2fa".to_owned(), "2fa".to_owned()));
 }
 
 #[test]

@@ -78,7 +78,8 @@ fn list(spec: &McpServerSpec, settings: &Settings) -> BTreeSet<Reference> {
         }
     }
     let packages = spec.packages.as_ref();
-    if let Some(it) = packages.and_then(|packages| packages.ca_ref.as_ref()) {
+    let certificates = [packages.and_then(|packages| packages.ca_ref.as_ref()), spec.ca_ref.as_ref()];
+    for it in certificates.into_iter().flatten() {
         add(Kind::ConfigMap, &it.name, Some(it.key.as_deref().unwrap_or(api::spec::CA_KEY)), None);
     }
     if let Some(it) = packages.and_then(|packages| packages.credentials_ref.as_ref()) {
@@ -117,7 +118,7 @@ pub(crate) async fn resolve(
         let found = objects.get(&(reference.kind, reference.name.clone()));
         missing.extend(found.and_then(|found| lacks(reference, found.as_ref())));
     }
-    let certificates = settings.packages.certificates.as_ref().filter(|_| spec.command.is_some());
+    let certificates = settings.packages.certificates.as_ref();
     let digest = hidden.is_none().then(|| digest_of(&all, &objects, certificates));
     let verdict = match (missing.into_iter().next(), hidden) {
         (Some((reason, message)), _) => Verdict::no(reason, message),
@@ -237,6 +238,13 @@ mod tests {
             ("settings", None, true),
         ];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn the_certificates_of_a_server_elsewhere_are_a_reference() {
+        let found = list(&server("{url: 'https://a', caRef: {name: authorities}}").spec, &settings());
+        let names: Vec<_> = found.iter().map(|it| (it.kind, it.name.as_str(), it.key.as_deref())).collect();
+        assert_eq!(names, [(Kind::ConfigMap, "authorities", Some("ca.crt"))]);
     }
 
     #[test]

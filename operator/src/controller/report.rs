@@ -13,6 +13,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use super::Context;
+use super::advice::advised;
 use super::apply::{Target, apply};
 use super::dereference::Found;
 use super::status::{Seen, derive, own_part};
@@ -109,7 +110,8 @@ fn verdict(outcome: &Outcome) -> Option<Verdict> {
                 Category::Refused => accepted::REFUSED,
                 Category::Conflict | Category::Ending | Category::Transient => return None,
             };
-            Verdict::no(reason, error.to_string())
+            let message = if reason == accepted::REFUSED { advised(&error.to_string()) } else { error.to_string() };
+            Verdict::no(reason, message)
         }
     })
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::conditions::{accepted, available, ready, resolved_refs, routable, verified};
-use api::status::{LastExit, MAX_STDERR_LINE, MAX_STDERR_LINES, MAX_TEXT, ServerInfo};
+use api::status::{MAX_TEXT, ServerInfo};
 use api::{McpServer, McpServerStatus};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
@@ -16,6 +16,7 @@ use super::verdict::Verdict;
 use crate::probe::SidecarStatus;
 
 mod availability;
+mod exits;
 mod pods;
 #[cfg(test)]
 mod tests;
@@ -117,16 +118,8 @@ fn counts(status: &mut McpServerStatus, seen: &Seen<'_>) {
     let sidecars = || seen.pods.iter().filter_map(|pod| seen.sidecars.get(&pod.uid()?));
     let restarts: u64 = sidecars().map(|sidecar| sidecar.restarts).sum();
     status.restarts = i64::try_from(restarts).ok();
-    let exit = sidecars().filter_map(|sidecar| sidecar.last_exit.as_ref()).max_by_key(|exit| exit.time);
-    if let Some(exit) = exit {
-        let skipped = exit.stderr_tail.len().saturating_sub(MAX_STDERR_LINES);
-        status.last_exit = Some(LastExit {
-            code: exit.code,
-            signal: exit.signal,
-            time: i64::try_from(exit.time).ok().and_then(|time| Timestamp::from_second(time).ok()).map(Time),
-            stderr_tail: exit.stderr_tail.iter().skip(skipped).map(|line| cut(line, MAX_STDERR_LINE)).collect(),
-        });
-    }
+    let exits = sidecars().filter_map(|sidecar| sidecar.last_exit.as_ref());
+    status.last_exit = exits::last(exits, seen.pods.iter().map(|pod| &**pod)).or_else(|| status.last_exit.take());
 }
 
 /// What the server offers: what the oldest pod says that knows. Kept while nobody does.

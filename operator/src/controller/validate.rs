@@ -83,6 +83,8 @@ pub struct Remote {
     pub transport: Transport,
     /// What is sent along.
     pub headers: Vec<Header>,
+    /// Where certificates are.
+    pub certificates: Certificates,
 }
 
 /// All that is wrong with a spec: each entry names the field.
@@ -108,6 +110,7 @@ pub fn validate(server: &McpServer, settings: &Settings) -> Result<ValidatedServ
             url: url.clone(),
             transport: spec.transport.unwrap_or_default(),
             headers: spec.headers.clone(),
+            certificates: Certificates::new(spec.ca_ref.clone(), settings),
         }),
         None => Source::Command(Box::new(program(server, settings))),
     };

@@ -86,6 +86,7 @@ impl Installation<'_> {
         let (package, quoted) = (self.package, said.quoted.join(" | "));
         match child.exit().unwrap_or_default() {
             Exit { code: Some(0), .. } => Ok(()),
+            exit @ Exit { out_of_memory: true, .. } => Err(format!("the installation of {package} {exit}: {quoted}")),
             Exit { code: Some(_), .. } => Err(format!("{package} cannot be installed: {quoted}")),
             exit @ Exit { signal: Some(_), .. } => Err(format!("the installation of {package} {exit}: {quoted}")),
             _ => Err(format!("the installation of {package} was lost with the launcher that ran it")),

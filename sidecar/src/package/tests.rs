@@ -14,6 +14,10 @@ fn program(command: &str) -> Program {
     }
 }
 
+fn packages(directory: Option<PathBuf>, lock: Option<PathBuf>) -> Packages {
+    Packages { directory, path: String::new(), timeout: Duration::ZERO, lock, update: None }
+}
+
 fn understood(command: &str) -> Box<dyn Runner> {
     runner(&program(command)).unwrap()
 }
@@ -79,7 +83,8 @@ fn a_node_lock_is_npms_own_with_the_manifest_that_it_belongs_to() {
 fn what_was_installed_first_serves_for_the_lock_that_it_led_to_and_for_no_other() {
     let root = tempfile::tempdir().unwrap();
     let (program, runner) = (program("uvx mcp-server-time"), understood("uvx mcp-server-time"));
-    let choose = |lock| choose(root.path(), &*runner, &program, lock);
+    let request = packages(None, None).request(&program, &*runner);
+    let choose = |lock| choose(root.path(), &*runner, &request, lock);
     let first = choose(None);
     environment(&first, &[("a-1", None)]);
     assert_ne!(choose(Some("a==1\n")), first, "it is not complete");
@@ -92,14 +97,9 @@ fn what_was_installed_first_serves_for_the_lock_that_it_led_to_and_for_no_other(
 #[test]
 fn a_lock_counts_for_its_own_command_line_only() {
     let folder = tempfile::tempdir().unwrap();
-    let packages = |name: &str| Packages {
-        directory: None,
-        path: String::new(),
-        timeout: Duration::ZERO,
-        lock: Some(folder.path().join(name)),
-    };
+    let packages = |name: &str| packages(None, Some(folder.path().join(name)));
     let runner = understood("uvx mcp-server-time");
-    let lock = PackageLock { key: digest(&*runner), content: "a==1\n".to_owned() };
+    let lock = PackageLock { key: digest(&*runner, None), content: "a==1\n".to_owned() };
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("good", &serde_json::to_string(&lock).unwrap());
     write("bad", "{}");
@@ -111,16 +111,35 @@ fn a_lock_counts_for_its_own_command_line_only() {
     assert!(packages("good").locked(&*understood("uvx mcp-server-time --local-timezone=x")).is_some());
 }
 
+#[test]
+fn an_update_installs_anew_and_a_lock_from_before_it_counts_for_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, runner) = (program("uvx mcp-server-time"), understood("uvx mcp-server-time"));
+    let lock = folder.path().join("lock.json");
+    let packages = |update: Option<&str>| Packages {
+        update: update.map(ToOwned::to_owned),
+        ..packages(Some(folder.path().to_owned()), Some(lock.clone()))
+    };
+    let place = |update| {
+        let packages = packages(update);
+        choose(folder.path(), &*runner, &packages.request(&program, &*runner), None)
+    };
+    assert_eq!(place(Some("1")), place(Some("1")));
+    assert!(place(None) != place(Some("1")) && place(Some("1")) != place(Some("2")));
+    let written = PackageLock { key: digest(&*runner, Some("1")), content: "a==1\n".to_owned() };
+    fs::write(&lock, serde_json::to_string(&written).unwrap()).unwrap();
+    let locked = |update| packages(update).locked(&*runner);
+    assert_eq!((locked(Some("1")).as_deref(), locked(Some("2")), locked(None)), (Some("a==1\n"), None, None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_installed_is_started_directly_through_a_launcher_without_waiting_for_one() {
     let root = tempfile::tempdir().unwrap();
     let (program, runner) = (program("uvx mcp-server-time -x"), understood("uvx mcp-server-time -x"));
-    let directory = root.path().join(name(&*runner, &program, None));
+    let packages = packages(Some(root.path().to_owned()), Some(root.path().join("lock.json")));
+    let directory = root.path().join(name(&*runner, &packages.request(&program, &*runner), None));
     environment(&directory, &[("a-1", None)]);
     let spawner = Spawner::Launcher(wire::child::launcher::Launcher::new(Duration::from_secs(1)));
-    let lock = Some(root.path().join("lock.json"));
-    let packages =
-        Packages { directory: Some(root.path().to_owned()), path: String::new(), timeout: Duration::ZERO, lock };
     let state = State::default();
     let waits = packages.resolve(&program, &spawner, &state).await.unwrap_err();
     assert!(waits.message.contains("no launcher connected within 1s"), "{}", waits.message);
@@ -129,7 +148,7 @@ async fn what_is_installed_is_started_directly_through_a_launcher_without_waitin
     assert_eq!((resolved.program, resolved.args), (directory.join("bin/mcp-server-time"), vec!["-x".into()]));
     let status = state.now();
     assert_eq!(status.packages, ["a==1"]);
-    assert_eq!(status.lock, Some(PackageLock { key: digest(&*runner), content: "a==1\n".to_owned() }));
+    assert_eq!(status.lock, Some(PackageLock { key: digest(&*runner, None), content: "a==1\n".to_owned() }));
 }
 
 #[test]
@@ -141,7 +160,7 @@ fn credentials_in_urls_are_for_nobody_to_read() {
 
 #[test]
 fn programs_are_looked_for_beside_the_command_then_in_its_own_path_then_in_ours() {
-    let packages = Packages { directory: None, path: "/ours".to_owned(), timeout: Duration::ZERO, lock: None };
+    let packages = Packages { path: "/ours".to_owned(), ..packages(None, None) };
     let own = |command: &str| Program { env: vec![("PATH".to_owned(), "/own".to_owned())], ..program(command) };
     assert_eq!(packages.path(&program("uvx p")), "/ours");
     assert_eq!(packages.path(&program("/home/u/bin/uvx p")), "/home/u/bin:/ours");

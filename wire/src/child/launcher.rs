@@ -258,8 +258,9 @@ async fn talk(
                     let error = LaunchError::Refused(error.chars().take(ERROR_CHARS).collect());
                     drop(started.map(|started| started.send(Err(error))));
                 }
-                Some((Report::Exited { id, code, signal }, _)) => {
-                    let _ = waiting.remove(&id).map(|waiting| waiting.ended.send(Exit { code, signal }));
+                Some((Report::Exited { id, code, signal, out_of_memory }, _)) => {
+                    let exit = Exit { code, signal, out_of_memory };
+                    let _ = waiting.remove(&id).map(|waiting| waiting.ended.send(exit));
                 }
                 Some((Report::Drain, _)) => drain(),
                 Some((Report::Hello { .. }, _)) => return Err(invalid("it says hello twice")),

@@ -56,24 +56,30 @@ pub struct Exit {
     pub code: Option<i32>,
     /// The signal that ended it, if one did.
     pub signal: Option<i32>,
+    /// Whether the container it ran in had used more memory than it may meanwhile; told by launchers only.
+    pub out_of_memory: bool,
 }
 
 impl From<ExitStatus> for Exit {
     fn from(status: ExitStatus) -> Self {
-        Self { code: status.code(), signal: status.signal() }
+        Self { code: status.code(), signal: status.signal(), out_of_memory: false }
     }
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code, self.signal) {
-            (Some(code), _) => write!(f, "exited with code {code}"),
+            (Some(code), _) => write!(f, "exited with code {code}")?,
             (None, Some(signal)) => match Signal::from_named_raw(signal) {
-                Some(named) => write!(f, "was ended by signal {signal} ({named:?})"),
-                None => write!(f, "was ended by signal {signal}"),
+                Some(named) => write!(f, "was ended by signal {signal} ({named:?})")?,
+                None => write!(f, "was ended by signal {signal}")?,
             },
-            (None, None) => f.write_str("ended"),
+            (None, None) => f.write_str("ended")?,
         }
+        if self.out_of_memory {
+            f.write_str(": its container used more memory than it may")?;
+        }
+        Ok(())
     }
 }
 

@@ -157,7 +157,7 @@ pub(super) fn loss(name: &str, ended: &str, exit: Option<Exit>, tail: &Tail) -> 
     let number = |value: Option<i32>| value.map_or_else(|| "null".to_owned(), |value| value.to_string());
     let quoted: Vec<_> = last.iter().map(|line| quote(line)).collect();
     let data = format!(
-        r#"{{"server":{},"exitCode":{},"signal":{},"stderrTail":[{}]}}"#,
+        r#"{{"server":{},"failure":"process","exitCode":{},"signal":{},"stderrTail":[{}]}}"#,
         quote(name),
         number(exit.and_then(|exit| exit.code)),
         number(exit.and_then(|exit| exit.signal)),
@@ -200,10 +200,10 @@ mod tests {
     fn a_loss_says_what_happened_to_people_and_programs() {
         let tail = Tail::new([], Logbook::default());
         tail.push(b"boom \"x\"");
-        let exit = Exit { code: Some(3), signal: None };
+        let exit = Exit { code: Some(3), ..Exit::default() };
         let loss = loss("time", &exit.to_string(), Some(exit), &tail);
         assert_eq!(loss.message, "server `time` exited with code 3; its last words: boom \"x\"");
-        let data = r#"{"server":"time","exitCode":3,"signal":null,"stderrTail":["boom \"x\""]}"#;
+        let data = r#"{"server":"time","failure":"process","exitCode":3,"signal":null,"stderrTail":["boom \"x\""]}"#;
         assert_eq!(loss.data.as_deref(), Some(data));
     }
 }

@@ -74,6 +74,16 @@ impl Failure {
         matches!(self.status, Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
     }
 
+    /// What it is, for programs: the `data` of an error.
+    pub(super) fn data(&self) -> String {
+        let kind = match self.status {
+            None => crate::status::Failure::Unreachable,
+            Some(_) if self.is_access() => crate::status::Failure::Access,
+            Some(_) => crate::status::Failure::Handshake,
+        };
+        serde_json::json!({ crate::status::Failure::KEY: kind }).to_string()
+    }
+
     /// Whether trying again may help: the server could not be reached, or failed itself.
     pub(super) fn is_passing(&self) -> bool {
         self.status.is_none_or(|status| status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS)
@@ -82,7 +92,8 @@ impl Failure {
 
 impl From<Failure> for Loss {
     fn from(failure: Failure) -> Self {
-        Self { message: failure.text, data: None }
+        let data = Some(failure.data());
+        Self { message: failure.text, data }
     }
 }
 
@@ -118,6 +129,16 @@ mod tests {
         assert!(text(503, "", Some(7)).ends_with("try again in 7 s"));
         assert_eq!(text(400, "no\nsuch thing", None), "it refused the message (400 Bad Request): no such thing");
         assert!(text(502, &"x".repeat(1000), None).len() < 300);
+    }
+
+    #[test]
+    fn programs_are_told_of_what_kind_a_failure_is() {
+        for (status, kind) in
+            [(None, "unreachable"), (Some(401), "access"), (Some(403), "access"), (Some(404), "handshake")]
+        {
+            let failure = Failure::new("s", status.and_then(|status| StatusCode::from_u16(status).ok()), "");
+            assert_eq!(failure.data(), format!(r#"{{"failure":"{kind}"}}"#));
+        }
     }
 
     #[test]

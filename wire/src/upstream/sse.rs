@@ -77,7 +77,9 @@ impl SseLink {
         let Some(failure) = failure else { return };
         self.ready.push_back(match id {
             _ if failure.is_no_session() => Event::Lost(failure.into()),
-            Some(id) => Event::Message(Message::error(Some(&id), code::INTERNAL_ERROR, &failure.text, None)),
+            Some(id) => {
+                Event::Message(Message::error(Some(&id), code::INTERNAL_ERROR, &failure.text, Some(&failure.data())))
+            }
             None => {
                 tracing::warn!(error = failure.text, "a message did not reach the server");
                 return;

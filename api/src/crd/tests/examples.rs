@@ -35,7 +35,7 @@ fn a_spec_that_says_everything_comes_back_as_it_was_written() {
     let schema = super::field("spec");
     let silent: Vec<_> =
         schema["properties"].as_object().unwrap().keys().filter(|key| !said.contains_key(*key)).collect();
-    assert_eq!(silent, ["headers", "transport", "url"], "these are for the other kind of server");
+    assert_eq!(silent, ["caRef", "headers", "transport", "url"], "these are for the other kind of server");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_status_comes_back_as_it_was_written() {
         "observedGeneration": 3, "url": "https://mcp.example.com/time", "replicas": 2, "readyReplicas": 1,
         "selector": "app.kubernetes.io/name=mcp-server", "serverInfo": {"name": "mcp-time", "version": "1.26.0"},
         "protocolVersion": "2025-11-25", "transport": "stdio", "tools": 2, "resources": 0, "prompts": 0, "restarts": 1,
-        "lastExit": {"code": 1, "time": "2026-11-27T00:00:00Z", "stderrTail": ["Traceback", "KeyError: TOKEN"]},
+        "lastExit": {"code": 137, "outOfMemory": true, "time": "2026-11-27T00:00:00Z", "stderrTail": ["Traceback", "KeyError: TOKEN"]},
         "packages": {
             "requested": "sha256:0", "installed": ["mcp-server-time==2026.1.26"], "count": 30,
             "configMap": "time-lock", "resolvedTime": "2026-11-27T00:00:00Z",

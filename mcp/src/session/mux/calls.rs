@@ -101,7 +101,9 @@ impl Mux {
             limit.as_secs_f32()
         );
         if matches!(call.asker, Asker::Greeting) {
-            return self.out.push_back(Out::Hopeless(Loss { message: text, data: None }));
+            return self
+                .out
+                .push_back(Out::Hopeless(Loss { message: text, data: Some(r#"{"failure":"timeout"}"#.to_owned()) }));
         }
         self.cancel_at_server(id, &call, "the request timed out");
         self.fail(call, REQUEST_TIMEOUT, &text, None);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::spec::Process;
 
 use super::{ADMIN_PORT, CACHE, HOP, LOCK, PORT, SOCKET, config};
-use crate::controller::validate::{Program, Remote, ValidatedServer, same};
+use crate::controller::validate::{Cache, Program, Remote, ValidatedServer, same};
 use crate::settings::Settings;
 
 /// The variable that holds the value of a header.
@@ -23,6 +23,10 @@ pub(super) fn program(server: &ValidatedServer, program: &Program, settings: &Se
     push(&mut args, "--launcher", SOCKET);
     push(&mut args, "--cache-dir", CACHE);
     push(&mut args, "--package-lock", format!("{LOCK}/{}", config::LOCK_FILE));
+    // A volume has what was installed for older specs, and perhaps by another image.
+    if let Some(requested) = server.requested().filter(|_| !matches!(program.packages.cache, Cache::Node(_))) {
+        push(&mut args, "--package-update", requested);
+    }
     args.push("--".to_owned());
     // Kubernetes reads `$(NAME)` in arguments; a server's are its own.
     args.extend(program.command.iter().map(|arg| arg.replace('$', "$$")));

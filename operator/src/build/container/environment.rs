@@ -5,25 +5,37 @@ use k8s_openapi::api::core::v1::EnvVar;
 use super::{CREDENTIALS, HOME, TMP, certificates_file};
 use crate::controller::validate::{Certificates, Program};
 
-/// Whether there are certificates beside the image's.
-pub(super) fn has_certificates(program: &Program) -> bool {
-    program.packages.certificates != Certificates::Image
+/// Where images have the public ones.
+const IMAGE_CERTIFICATES: &str = "/etc/ssl/certs";
+
+/// The variables by which programs find certificates of authorities: those that are mounted, and the image's own, which
+/// the first variable alone would replace for some.
+pub(super) fn certificates(certificates: &Certificates) -> Vec<(&'static str, String)> {
+    if *certificates == Certificates::Image {
+        return Vec::new();
+    }
+    vec![("SSL_CERT_FILE", certificates_file()), ("SSL_CERT_DIR", IMAGE_CERTIFICATES.to_owned())]
 }
 
 pub(super) fn build(program: &Program) -> Vec<EnvVar> {
     let given = |name: &str| program.env.iter().any(|variable| variable.name == name);
     let ours = ours(program).into_iter().filter(|(name, _)| !given(name));
-    let ours = ours.map(|(name, value)| EnvVar { name: name.to_owned(), value: Some(value), value_from: None });
-    ours.chain(program.env.iter().cloned()).collect()
+    ours.map(variable).chain(program.env.iter().cloned()).collect()
+}
+
+/// As Kubernetes has it.
+pub(super) fn variable((name, value): (&'static str, String)) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value), value_from: None }
 }
 
 fn ours(program: &Program) -> Vec<(&'static str, String)> {
     let packages = &program.packages;
     let mut env = vec![("HOME", HOME.to_owned()), ("TMPDIR", TMP.to_owned())];
-    if has_certificates(program) {
-        let names = ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"];
-        env.extend(names.map(|name| (name, certificates_file())));
+    let trusted = certificates(&packages.certificates);
+    if !trusted.is_empty() {
+        env.extend(["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"].map(|name| (name, certificates_file())));
     }
+    env.extend(trusted);
     if program.runner.is_none() {
         return env;
     }

@@ -4,6 +4,9 @@ use api::conditions::available as reason;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
+use super::exits;
+use crate::build::SIDECAR_CONTAINERS;
+
 /// Why a pod does not run. Of several the one with the most weight is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -11,6 +14,9 @@ pub(super) struct Failure {
     pub(super) reason: &'static str,
     pub(super) message: String,
 }
+
+/// The weight of what has passed: who knows what is the matter now is heard first.
+pub(super) const PASSED: u8 = 1;
 
 /// Whether it takes requests.
 pub(super) fn is_ready(pod: &Pod) -> bool {
@@ -30,28 +36,37 @@ pub(super) fn failure(pod: &Pod) -> Option<Failure> {
         return None;
     }
     let status = pod.status.as_ref()?;
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    let of_container = containers.filter_map(|container| container_failure(pod, container));
+    let of_container = containers(pod).filter_map(|container| container_failure(pod, container));
     let unschedulable = condition(pod, "PodScheduled").filter(|(status, _)| *status == "False").map(|(_, message)| {
         let message = format!("no node takes pod `{}`: {message}", pod.name_any());
         Failure { weight: 3, reason: reason::UNSCHEDULABLE, message }
     });
-    of_container.chain(unschedulable).max_by_key(|failure| failure.weight)
+    // Evicted, for example: a node was short of something, or a volume grew beyond its limit.
+    let failed = (status.phase.as_deref() == Some("Failed")).then(|| {
+        let told = [&status.reason, &status.message].map(|text| text.as_deref().unwrap_or_default());
+        let message = format!("pod `{}` has failed: {}", pod.name_any(), told.join(": "));
+        Failure { weight: PASSED, reason: reason::PODS_NOT_READY, message }
+    });
+    of_container.chain(unschedulable).chain(failed).max_by_key(|failure| failure.weight)
+}
+
+/// All its containers, as far as they are known.
+pub(super) fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.as_ref();
+    let lists = status.map(|status| [&status.init_container_statuses, &status.container_statuses]);
+    lists.into_iter().flatten().flatten().flatten()
 }
 
 fn container_failure(pod: &Pod, container: &ContainerStatus) -> Option<Failure> {
     let name = format!("container `{}` of pod `{}`", container.name, pod.name_any());
-    let last = [&container.last_state, &container.state];
-    let ended = last.into_iter().flatten().filter_map(|state| state.terminated.as_ref()).next_back();
     let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
     let (kind, detail) = waiting.map_or(("", ""), |waiting| {
         (waiting.reason.as_deref().unwrap_or_default(), waiting.message.as_deref().unwrap_or_default())
     });
     let failure = |weight, reason, message: String| Some(Failure { weight, reason, message });
-    if ended.is_some_and(|ended| ended.reason.as_deref() == Some("OOMKilled")) {
-        let text =
-            "used more memory than it may: raise spec.resources.limits.memory, or lower spec.process.maxProcesses";
-        return failure(6, reason::OUT_OF_MEMORY, format!("{name} {text}"));
+    let ended = exits::bad(container);
+    if ended.is_some_and(exits::is_out_of_memory) {
+        return failure(6, reason::OUT_OF_MEMORY, format!("{name} {}", out_of_memory(&container.name)));
     }
     match kind {
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => failure(
@@ -62,12 +77,27 @@ fn container_failure(pod: &Pod, container: &ContainerStatus) -> Option<Failure> 
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
             failure(5, reason::CONFIG_ERROR, format!("{name} cannot be made: {detail}"))
         }
-        "CrashLoopBackOff" => {
-            let how = ended.map(|ended| format!(" with exit code {}", ended.exit_code)).unwrap_or_default();
-            failure(4, reason::CRASH_LOOP, format!("{name} ends again and again{how}"))
+        _ => {
+            // Between two attempts it runs for a while, or has just ended: that is no progress.
+            let waits = kind == "CrashLoopBackOff";
+            if !waits && (ended.is_none() || container.restart_count == 0) {
+                return None;
+            }
+            let last = ended.map(|ended| format!("; at last it {}", exits::describe(ended))).unwrap_or_default();
+            let runs = container.state.as_ref().is_some_and(|state| state.running.is_some());
+            let weight = if runs { PASSED } else { 4 };
+            failure(weight, reason::CRASH_LOOP, format!("{name} ends again and again{last}"))
         }
-        _ => None,
     }
+}
+
+/// What happened to a container that used too much memory, and what to do.
+pub(super) fn out_of_memory(container: &str) -> String {
+    let used = "used more memory than it may";
+    if SIDECAR_CONTAINERS.contains(&container) {
+        return format!("{used}: raise spec.sidecar.resources.limits.memory");
+    }
+    format!("{used}: raise spec.resources.limits.memory, or lower spec.process.maxProcesses")
 }
 
 fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str)> {

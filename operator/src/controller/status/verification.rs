@@ -2,7 +2,7 @@
 
 use api::conditions::verified as reason;
 use kube::ResourceExt as _;
-use wire::status::Phase;
+use wire::status::{Failure, Phase};
 
 use super::{Seen, pods};
 use crate::controller::verdict::Verdict;
@@ -23,15 +23,33 @@ pub(super) fn verdict(seen: &Seen<'_>) -> Verdict {
     }
 }
 
-/// The kind of failure, by the sidecar's words.
 fn failure(sidecar: &SidecarStatus) -> &'static str {
-    let message = sidecar.message.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    match () {
-        () if says(&["401", "403", "unauthorized", "forbidden", "credential"]) => reason::AUTHENTICATION_REQUIRED,
-        () if says(&["did not answer", "timed out", "took longer", "in time"]) => reason::TIMEOUT,
-        () if says(&["cannot connect", "unreachable", "cannot be reached"]) => reason::UNREACHABLE,
-        () if says(&["exited", "exit code", "signal", "was killed", "not found"]) => reason::PROCESS_FAILED,
-        () => reason::HANDSHAKE_FAILED,
+    match sidecar.failure {
+        Some(Failure::Access) => reason::AUTHENTICATION_REQUIRED,
+        Some(Failure::Timeout) => reason::TIMEOUT,
+        Some(Failure::Unreachable) => reason::UNREACHABLE,
+        Some(Failure::Process) => reason::PROCESS_FAILED,
+        Some(Failure::Handshake) | None => reason::HANDSHAKE_FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_the_kind_that_the_sidecar_names_whatever_its_words_are() {
+        for (kind, expected) in [
+            (Some(Failure::Access), "AuthenticationRequired"),
+            (Some(Failure::Timeout), "Timeout"),
+            (Some(Failure::Unreachable), "Unreachable"),
+            (Some(Failure::Process), "ProcessFailed"),
+            (Some(Failure::Handshake), "HandshakeFailed"),
+            (None, "HandshakeFailed"),
+        ] {
+            let message = "exited with 401, timed out".to_owned();
+            let sidecar = SidecarStatus { failure: kind, message, ..SidecarStatus::default() };
+            assert_eq!(failure(&sidecar), expected);
+        }
     }
 }

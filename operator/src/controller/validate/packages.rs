@@ -1,6 +1,6 @@
 //! Package runners, and where packages come from.
 
-use api::spec::{AccessMode, CA_KEY, CacheMedium, Packages};
+use api::spec::{AccessMode, CA_KEY, CacheMedium, CertificateSource, Packages};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::digest::digest;
@@ -65,6 +65,17 @@ pub enum Cache {
     Claim(String),
 }
 
+impl Certificates {
+    /// Those of a spec, or the operator's.
+    pub(super) fn new(given: Option<CertificateSource>, settings: &Settings) -> Self {
+        match given {
+            Some(source) => Self::ConfigMap(source.name, source.key.unwrap_or_else(|| CA_KEY.to_owned())),
+            None if settings.packages.certificates.is_some() => Self::Copied,
+            None => Self::Image,
+        }
+    }
+}
+
 impl Cache {
     /// Whether two pods on two nodes could not both have it.
     pub fn is_exclusive(&self) -> bool {
@@ -116,11 +127,7 @@ impl PackageSettings {
         let given = given.cloned().unwrap_or_default();
         let defaults = &settings.packages;
         let own_indexes = given.index.is_some() || !given.extra_indexes.is_empty();
-        let certificates = match given.ca_ref {
-            Some(source) => Certificates::ConfigMap(source.name, source.key.unwrap_or_else(|| CA_KEY.to_owned())),
-            None if defaults.certificates.is_some() => Certificates::Copied,
-            None => Certificates::Image,
-        };
+        let certificates = Certificates::new(given.ca_ref, settings);
         let required = given.credentials_ref.map(|secret| (secret.name, false));
         Self {
             index: given.index.or_else(|| defaults.index.clone()),

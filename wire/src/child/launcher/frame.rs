@@ -80,6 +80,9 @@ pub enum Report {
         code: Option<i32>,
         /// The signal that ended it, if one did.
         signal: Option<i32>,
+        /// Whether the kernel ended a process meanwhile because the container had used more memory than it may.
+        #[serde(default)]
+        out_of_memory: bool,
     },
     /// The launcher was told to stop. It goes on until the sidecar closes the connection.
     Drain,

@@ -66,7 +66,7 @@ async fn file_descriptors_stay_with_the_frame_they_were_sent_with() {
     let (mut reader, writer) = std::io::pipe().unwrap();
     sender.send(&Report::Drain, &[]).await.unwrap();
     sender.send(&Report::Started { id: 1, pid: 2 }, &[writer.as_fd()]).await.unwrap();
-    sender.send(&Report::Exited { id: 1, code: Some(0), signal: None }, &[]).await.unwrap();
+    sender.send(&Report::Exited { id: 1, code: Some(0), signal: None, out_of_memory: false }, &[]).await.unwrap();
     drop((sender, writer));
     let mut counts = Vec::new();
     while let Some((_, fds)) = receiver.receive::<Report>().await.unwrap() {
@@ -136,7 +136,10 @@ async fn a_launched_process_is_spoken_to_through_its_pipes_and_its_last_words_ho
         let spawn = ordered(&mut channel).await;
         assert_eq!((spawn.program.as_str(), &spawn.args.0[..]), ("server", &["--flag".to_owned()][..]));
         let ends = started(&channel, spawn.id).await;
-        channel.send(&Report::Exited { id: spawn.id, code: Some(3), signal: None }, &[]).await.unwrap();
+        channel
+            .send(&Report::Exited { id: spawn.id, code: Some(3), signal: None, out_of_memory: true }, &[])
+            .await
+            .unwrap();
         ends
     });
     let mut child = child.unwrap();
@@ -147,7 +150,10 @@ async fn a_launched_process_is_spoken_to_through_its_pipes_and_its_last_words_ho
     stderr.write_all(b"sk-12345 and inherited\n").unwrap();
     drop((stdout, stderr));
     let Event::Lost(loss) = child.next().await else { panic!("it goes on") };
-    assert_eq!(loss.message, "server `time` exited with code 3; its last words: *** and ***");
+    assert_eq!(
+        loss.message,
+        "server `time` exited with code 3: its container used more memory than it may; its last words: *** and ***"
+    );
 }
 
 #[tokio::test]

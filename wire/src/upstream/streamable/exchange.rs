@@ -148,7 +148,10 @@ impl Exchange {
             (None, _) => tracing::warn!(error = failure.text, "a message did not reach the server"),
             // The server's own words, unless it is for whoever configured the server to act.
             (Some(id), Some(error)) if !failure.is_access() => self.tell(with_id(error, id)).await,
-            (Some(id), _) => self.tell(Message::error(Some(id), code::INTERNAL_ERROR, &failure.text, None)).await,
+            (Some(id), _) => {
+                let data = failure.data();
+                self.tell(Message::error(Some(id), code::INTERNAL_ERROR, &failure.text, Some(&data))).await;
+            }
         }
         Done::Over(None)
     }
