@@ -32,9 +32,14 @@ cargo_test = cargo test --workspace --no-fail-fast
 tests = $(foreach file,$(1),--test $(basename $(notdir $(file))))
 matrix := e2e/tests/sdk.rs
 documents := e2e/tests/readme.rs
-chart := e2e/tests/chart.rs
-on_cluster := $(wildcard e2e/tests/cluster*.rs)
-e2e := $(filter-out $(matrix) $(documents) $(chart) $(on_cluster),$(wildcard e2e/tests/*.rs))
+chart := $(wildcard e2e/tests/chart*.rs)
+# Those that need another cluster, and those that change the release: they run after the others, each alone.
+scale := e2e/tests/cluster_scale.rs
+nodes := e2e/tests/cluster_nodes.rs
+alone := e2e/tests/cluster_rbac.rs e2e/tests/cluster_chart.rs
+clusters := $(wildcard e2e/tests/cluster*.rs)
+on_cluster := $(filter-out $(scale) $(nodes) $(alone),$(clusters))
+e2e := $(filter-out $(matrix) $(documents) $(chart) $(clusters),$(wildcard e2e/tests/*.rs))
 integration := $(filter-out e2e/%,$(wildcard */tests/*.rs))
 
 # The fuzzer needs -Z flags, which a stable compiler takes only so. It writes what it finds into the
@@ -128,8 +133,25 @@ readme: compiled ## what the documents say: commands, examples, addresses, the m
 .PHONY: cluster-test
 cluster-test: compiled ## servers on a real Kubernetes, by the charts (CLUSTER=own|current|kind|none): half an hour at the first time
 	$(call say,servers on a real Kubernetes)
-	@if [[ "$${CLUSTER:-}" == none ]]; then echo 'CLUSTER=none: nothing is tested here'; \
-	else hack/on-cluster -- $(cargo_test) $(call tests,$(on_cluster)); fi
+	@case "$${CLUSTER:-own}" in \
+	none) echo 'CLUSTER=none: nothing is tested here' ;; \
+	own) hack/on-cluster -- $(MAKE) on-cluster && $(MAKE) cluster-nodes cluster-scale ;; \
+	*) hack/on-cluster -- $(MAKE) on-cluster ;; \
+	esac
+
+# Behind hack/on-cluster.
+.PHONY: on-cluster
+on-cluster:
+	@$(cargo_test) $(call tests,$(on_cluster))
+	@for test in $(basename $(notdir $(alone))); do $(cargo_test) --test $$test; done
+
+.PHONY: cluster-nodes cluster-scale
+cluster-nodes: compiled ## a node that is drained, a node that is lost: on a cluster of our own with two
+	$(call say,two nodes)
+	@NODES=2 CLUSTER_NAME=mcp-nodes hack/on-cluster -- $(cargo_test) $(call tests,$(nodes))
+cluster-scale: compiled ## many servers before a control plane without nodes (E2E_FULL=1: a thousand)
+	$(call say,many servers)
+	@CLUSTER_NAME=mcp-scale hack/on-cluster --control-plane-only -- $(cargo_test) $(call tests,$(scale))
 
 .PHONY: deny
 deny: toolchain ## licences, sources and bans of the dependencies
@@ -163,6 +185,10 @@ cluster-smoke: ## all that a test may ask of the cluster, once: pods, network, r
 soak: compiled ## the same tests in full size: many sessions, long runs, SIM_SEEDS (10000) simulations
 	$(call say,the tests in full size)
 	@$(with_tools) && E2E_FULL=1 SIM_SEEDS=$(SIM_SEEDS) $(cargo_test) --lib --bins $(call tests,$(integration) $(e2e))
+
+.PHONY: test-long
+test-long: ## what takes long on a cluster, in full size: a thousand servers
+	@E2E_FULL=1 $(MAKE) cluster-scale
 
 .PHONY: fuzz
 fuzz: toolchain ## every fuzz target for FUZZ_SECONDS (60)

@@ -3,18 +3,27 @@
 //! Tests speak to it as people do, by `kubectl` and over HTTP. Each has [`Namespace`]s of its own, where Pod Security is
 //! enforced; they go when the test ends, and tell what was in them when it failed.
 
+mod audit;
+mod keys;
 mod kubectl;
+mod machine;
 mod namespace;
 mod relay;
+mod release;
+mod served;
 
 use std::env;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-pub use kubectl::{Cut, kubectl, kubectl_with};
+pub use audit::{Request, requests_of};
+pub use kubectl::{Cut, kubectl, kubectl_with, run};
+pub use machine::{has_machine, machine, state_folder};
 pub use namespace::Namespace;
 pub use relay::{Hold, Relay};
+pub use release::{Release, helm};
+pub use served::{is_ready, note, session_at};
 
 use crate::client::ClientOptions;
 use crate::http::{Response, http};

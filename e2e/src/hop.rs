@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64, Engine};
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD as BASE64, Engine};
 use serde_json::{Value, json};
 
 /// The header that carries the token.
@@ -60,4 +60,15 @@ pub fn publish(folder: &Path, keys: &[&HopKey]) -> Result<()> {
     let next = folder.join("next");
     std::fs::write(&next, json!({ "keys": keys }).to_string())?;
     Ok(std::fs::rename(next, folder.join("jwks.json"))?)
+}
+
+/// A new private key as a release's Secret has it: its name, and PKCS#8 in Base64.
+///
+/// # Errors
+/// When there are no random numbers.
+pub fn private_key() -> Result<(String, String)> {
+    let pair = Ed25519KeyPair::generate().ok().context("no key could be made")?;
+    let private = pair.to_pkcs8v1().ok().context("the key cannot be written")?;
+    let name = BASE64.encode(pair.public_key().as_ref().get(..12).context("a public key has 32 bytes")?);
+    Ok((name, BASE64_STANDARD.encode(private.as_ref())))
 }

@@ -5,6 +5,7 @@
 //!
 //! Nothing here uses the crates under test: what they say is judged by a second reading of the specification.
 
+pub mod chart;
 pub mod client;
 pub mod cluster;
 pub mod document;
@@ -12,6 +13,7 @@ pub mod fixture;
 pub mod harness;
 pub mod hop;
 pub mod http;
+pub mod policy;
 pub mod sse;
 mod wait;
 

@@ -1,52 +1,11 @@
 //! The chart mcp-gateway, rendered: what it lets its programs do, and what it refuses.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::LazyLock;
-
+use e2e::chart::{FULL, chart, helm, of_kind, render, strings};
 use serde_json::Value;
-
-/// Values that turn everything on.
-const FULL: &str = "ci/full-values.yaml";
-
-static HELM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let output = Command::new(root().join("hack/tools")).args(["path", "helm"]).output().expect("it is a script");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("helm")
-});
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate is in the workspace's folder")
-}
-
-fn chart() -> PathBuf {
-    root().join("charts/mcp-gateway")
-}
-
-fn helm(arguments: &[&str]) -> Output {
-    Command::new(&*HELM).current_dir(chart()).args(arguments).output().expect("helm was installed")
-}
-
-/// The objects of a release, with its default values or with other ones.
-fn render(arguments: &[&str]) -> Vec<Value> {
-    let output = helm(&[&["template", "release", ".", "--namespace", "mcp-system"], arguments].concat());
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8_lossy(&output.stdout);
-    let objects = serde_saphyr::from_multiple::<Value>(&text).expect("helm prints YAML");
-    objects.into_iter().filter(Value::is_object).collect()
-}
 
 /// The two ends of what can be rendered, and a release that is limited in between.
 fn renderings() -> [Vec<Value>; 3] {
     [render(&[]), render(&["--values", FULL]), render(&["--set", "namespaces={team-a},admissionPolicy.enabled=true"])]
-}
-
-fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    objects.iter().filter(|object| object["kind"] == kind).collect()
-}
-
-fn strings(list: &Value) -> Vec<&str> {
-    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// What a pod may be made of, with where it was found.
@@ -124,7 +83,8 @@ fn the_gateway_reads_no_secrets_but_its_keys_and_never_the_first_key() {
         let roles = [of_kind(&objects, "ClusterRole"), of_kind(&objects, "Role")].concat();
         for role in roles.into_iter().filter(of_gateway) {
             for rule in role["rules"].as_array().unwrap() {
-                if strings(&rule["resources"]).contains(&"secrets") && strings(&rule["verbs"]).contains(&"get") {
+                let reads = strings(&rule["verbs"]).iter().any(|verb| ["get", "list", "watch"].contains(verb));
+                if strings(&rule["resources"]).contains(&"secrets") && reads {
                     let names = strings(&rule["resourceNames"]);
                     assert_eq!(names.len(), 2, "{role}");
                     assert!(names.iter().all(|name| name.ends_with("-keys") && !name.contains("first")), "{role}");

@@ -33,6 +33,10 @@ owns_bridge() {
     [[ -f $state/number && $(cat "/sys/class/net/$(bridge)/ifalias" 2>/dev/null) == "mcp-gateway/$CLUSTER_NAME" ]]
 }
 
+# A node that is cut off goes on, and nobody reaches it: as when its machine is lost.
+cut_off() { ip link set "$(bridge)n$1" down || die "there is no node $1"; }
+give_back() { ip link set "$(bridge)n$1" up || die "there is no node $1"; }
+
 in_network() { nsenter --net="$state/network/$1" "${@:2}"; }
 
 # A namespace is kept by a file of ours: `ip netns` would leave its mount of /run/netns behind.

@@ -68,6 +68,8 @@ oomScoreAdj: 0
 clusterDNS: [$(service_address 10)]
 clusterDomain: cluster.local
 resolvConf: /run/cluster/resolv.conf
+# How soon pods see that a ConfigMap is another.
+syncFrequency: 10s
 volumePluginDir: /run/node-$node/volume-plugins
 # The disk is the machine's, and images come from nowhere else: keep them.
 imageGCHighThresholdPercent: 100

@@ -45,7 +45,7 @@ impl Events {
         if let Err(error) =
             crate::error::call("create", "an event", self.0.publish(&event, &server.object_ref(&()))).await
         {
-            tracing::debug!(%error, "an event was not written");
+            tracing::warn!(%error, "an event was not written");
         }
     }
 }

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service,
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::PartialObjectMeta;
-use kube::runtime::controller::{Config, Controller};
+use kube::runtime::controller::{Config, Controller, Error as ControllerError};
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt as _};
 use prometheus_client::registry::Registry;
@@ -203,8 +203,12 @@ fn scope(
         .graceful_shutdown_on(stop)
         .run(reconcile, error_policy, context);
     let run = controller.for_each(|result| {
-        if let Err(error) = result {
-            tracing::debug!(%error, "a turn ended early");
+        match result {
+            Err(ControllerError::QueueError(error)) => {
+                tracing::warn!(%error, "the cluster does not tell what there is");
+            }
+            Err(error) => tracing::debug!(%error, "a turn ended early"),
+            Ok(_) => {}
         }
         future::ready(())
     });

@@ -2,29 +2,30 @@
 {{- define "mcp.operator.rules" -}}
 - apiGroups: [mcpgateway.dev]
   resources: [mcpservers]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [mcpgateway.dev]
   resources: [mcpservers/status]
   verbs: [patch]
-# Owner references that block deletion, where the cluster checks who may set them.
-- apiGroups: [mcpgateway.dev]
-  resources: [mcpservers/finalizers]
-  verbs: [update]
+# What every server has goes with it: the garbage collector removes it.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [""]
-  resources: [services, serviceaccounts, configmaps, persistentvolumeclaims]
-  verbs: [get, list, watch, create, patch, delete]
+  resources: [services]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch]
+# What a server may not want any more.
+- apiGroups: [""]
+  resources: [serviceaccounts, configmaps, persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # One at a time, by the names that servers refer to: never a list.
 - apiGroups: [""]
   resources: [secrets]
@@ -42,7 +43,7 @@
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "mcp.operator" . }}]
-  verbs: [get, patch, update]
+  verbs: [get, update]
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create]
@@ -53,10 +54,11 @@
     - {{ include "mcp.operator" . }}-keys
     - {{ include "mcp.fullname" . }}-api-keys
     - {{ include "mcp.fullname" . }}-first-key
-  verbs: [get, list, watch, patch, update]
-- apiGroups: [events.k8s.io]
-  resources: [events]
-  verbs: [create, patch]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "mcp.fullname" . }}-keys]
+  verbs: [update]
 {{- end -}}
 
 {{- define "mcp.gateway.rules" -}}
@@ -68,7 +70,7 @@
   verbs: [patch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # For what is secret in a deployment. It never reads one.
 - apiGroups: [""]
   resources: [secrets]
@@ -81,10 +83,10 @@
   resourceNames:
     - {{ include "mcp.fullname" . }}-keys
     - {{ include "mcp.fullname" . }}-api-keys
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end -}}
 
 {{/* (dict "root" . "part" … "kind" "ClusterRole"|"Role" "name" … "namespace" … "rules" …): a role and its binding. */}}

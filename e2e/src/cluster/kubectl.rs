@@ -1,4 +1,4 @@
-//! `kubectl`, with the kubeconfig of the environment.
+//! `kubectl` and other programs, with the kubeconfig of the environment.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -25,17 +25,25 @@ pub async fn kubectl(arguments: &[&str]) -> Result<String> {
 /// # Errors
 /// As [`kubectl`].
 pub async fn kubectl_with(arguments: &[&str], input: &str) -> Result<String> {
-    let what = format!("kubectl {}", arguments.join(" "));
+    run("kubectl", arguments, input).await
+}
+
+/// Runs a program and gives what it prints.
+///
+/// # Errors
+/// When it fails; the error has what it complains of.
+pub async fn run(program: &str, arguments: &[&str], input: &str) -> Result<String> {
+    let what = format!("{program} {}", arguments.join(" "));
     within(LIMIT, what.clone(), async {
-        let mut child = Command::new("kubectl")
+        let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("cannot start kubectl")?;
-        let mut stdin = child.stdin.take().context("kubectl has no standard input")?;
+            .with_context(|| format!("cannot start {program}"))?;
+        let mut stdin = child.stdin.take().context("it has no standard input")?;
         stdin.write_all(input.as_bytes()).await.with_context(|| what.clone())?;
         drop(stdin);
         let output = child.wait_with_output().await?;
