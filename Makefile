@@ -187,8 +187,9 @@ soak: compiled ## the same tests in full size: many sessions, long runs, SIM_SEE
 	@$(with_tools) && E2E_FULL=1 SIM_SEEDS=$(SIM_SEEDS) $(cargo_test) --lib --bins $(call tests,$(integration) $(e2e))
 
 .PHONY: test-long
-test-long: ## what takes long on a cluster, in full size: a thousand servers
+test-long: compiled ## what takes long on a cluster, in full size: a thousand servers, an operator killed at each write
 	@E2E_FULL=1 $(MAKE) cluster-scale
+	@E2E_FULL=1 hack/on-cluster -- $(cargo_test) --test cluster_operator --test cluster_time
 
 .PHONY: fuzz
 fuzz: toolchain ## every fuzz target for FUZZ_SECONDS (60)

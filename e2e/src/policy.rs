@@ -125,14 +125,14 @@ mod tests {
 
     use super::*;
 
-    fn policy(spec: Value) -> Value {
+    fn policy(spec: &Value) -> Value {
         json!({"metadata": {"namespace": "a"}, "spec": spec})
     }
 
     #[test]
     fn a_pod_that_no_policy_selects_is_open_and_one_that_is_selected_is_closed() {
         let (one, two) = (End::new("a", &json!({"app": "one"})), End::new("b", &json!({"app": "two"})));
-        let closed = [policy(json!({"podSelector": {"matchLabels": {"app": "one"}}, "policyTypes": ["Ingress"]}))];
+        let closed = [policy(&json!({"podSelector": {"matchLabels": {"app": "one"}}, "policyTypes": ["Ingress"]}))];
         assert!(may_reach(&[], &two, &one, ("http", 80)));
         assert!(!may_reach(&closed, &two, &one, ("http", 80)));
         assert!(may_reach(&closed, &one, &two, ("http", 80)));
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn peers_are_of_the_policys_namespace_unless_it_names_others() {
-        let rules = |peer: Value| [policy(json!({"podSelector": {}, "ingress": [{"from": [peer]}]}))];
+        let rules = |peer: Value| [policy(&json!({"podSelector": {}, "ingress": [{"from": [peer]}]}))];
         let near = End::new("a", &json!({"app": "x"}));
         let far = End::new("b", &json!({"app": "x"})).in_namespace_with("team", "b");
         let to = End::new("a", &json!({}));
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn ports_are_matched_by_name_number_and_range() {
-        let rules = |port: Value| [policy(json!({"podSelector": {}, "ingress": [{"ports": [port]}]}))];
+        let rules = |port: Value| [policy(&json!({"podSelector": {}, "ingress": [{"ports": [port]}]}))];
         let (from, to) = (End::new("b", &json!({})), End::new("a", &json!({})));
         let may = |port: Value| may_reach(&rules(port), &from, &to, ("http", 8080));
         assert!(may(json!({"port": "http"})) && may(json!({"port": 8080})) && may(json!({"protocol": "TCP"})));

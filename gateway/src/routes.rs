@@ -275,18 +275,21 @@ pub fn register(metrics: &mut Metrics, routes: Routes) {
 impl Collector for Routes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let table = self.now();
-        let mut family = |name, help, value: fn(&Route) -> i64| {
+        let mut family = |name, help, value: fn(&Route) -> Option<i64>| {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for route in table.all() {
+            for (route, value) in table.all().filter_map(|route| Some((route, value(route)?))) {
                 let id = route.id();
                 let labels = [("server", id.as_str())];
-                ConstGauge::new(value(route)).encode(family.encode_family(&labels)?)?;
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
             }
             Ok(())
         };
-        family("mcp_gateway_server_ready", "Whether the server has shown that it works.", |it| it.is_ready().into())?;
+        family("mcp_gateway_server_ready", "Whether the server has shown that it works.", |it| {
+            // One that is to be off is not missing.
+            (!it.spec.suspend).then(|| it.is_ready().into())
+        })?;
         family("mcp_gateway_server_restarts", "Processes of the server that ended without being told to.", |it| {
-            it.status.restarts.try_into().unwrap_or(i64::MAX)
+            Some(it.status.restarts.try_into().unwrap_or(i64::MAX))
         })
     }
 }

@@ -37,6 +37,8 @@ pub struct Surroundings {
     pub references: String,
     /// The lock of what is requested now, if it is known: the file's content.
     pub lock: Option<String>,
+    /// Whether a pod works that has resolved nothing: its command line is left to the runner as it stands.
+    pub unresolved: bool,
     /// How many pods the Deployment has now, by whoever decides that.
     pub replicas: Option<i32>,
 }

@@ -34,6 +34,19 @@ pub(crate) struct SidecarStatus {
     pub(crate) hop_keys: Vec<String>,
 }
 
+impl SidecarStatus {
+    /// Whether this says more than `other` does; how long an installation has taken by now is no news.
+    pub(crate) fn differs(&self, other: &Self) -> bool {
+        let said = |status: &Self| Self { message: without_progress(&status.message).to_owned(), ..status.clone() };
+        said(self) != said(other)
+    }
+}
+
+/// `installing a (3 downloads, 5 s)` without what changes each second.
+fn without_progress(message: &str) -> &str {
+    message.strip_suffix(" s)").and_then(|rest| rest.rsplit_once(" (")).map_or(message, |(before, _)| before)
+}
+
 /// What a server offers, counted.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -131,6 +144,14 @@ fn text(error: impl std::fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_an_installation_has_taken_is_no_news() {
+        let said = |message: &str| SidecarStatus { message: message.to_owned(), ..SidecarStatus::default() };
+        assert!(!said("installing a (3 downloads, 5 s)").differs(&said("installing a (4 downloads, 6 s)")));
+        assert!(said("installing a (5 s)").differs(&said("installing b (5 s)")));
+        assert!(said("exited (code 1)").differs(&said("exited (code 2)")));
+    }
 
     #[test]
     fn what_a_newer_sidecar_calls_a_failure_is_one_of_no_known_kind() {

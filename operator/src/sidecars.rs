@@ -8,6 +8,7 @@ use futures::channel::mpsc;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use tokio::task::JoinHandle;
+use wire::status::Phase;
 
 use crate::metrics::Metrics;
 use crate::probe::{Probe, SidecarStatus};
@@ -17,6 +18,8 @@ use crate::watch::{Server, server_of};
 const PAUSE: Duration = Duration::from_secs(1);
 /// Once it could not be followed for some attempts, each is so much later.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
+/// After so many attempts what a sidecar said is not taken for true any more.
+const SILENT: u32 = 5;
 /// So many attempts count as a start: a sidecar is not there as soon as its pod has an address.
 const EARLY: u32 = 20;
 
@@ -90,21 +93,34 @@ impl Sidecars {
             };
             let why = self.probe.follow(address, audience, told).await;
             failures = if heard { 0 } else { failures.saturating_add(1) };
+            if failures == SILENT {
+                self.silent(uid, &server);
+            }
             tracing::debug!(pod = uid, address, why, "a sidecar is not followed any more");
             tokio::time::sleep(if failures > EARLY { LONG_PAUSE } else { PAUSE }).await;
         }
     }
 
     fn told(&self, uid: &str, status: SidecarStatus, server: &Server) {
-        if let Some(followed) = self.pods().get_mut(uid)
-            && followed.status.as_ref() != Some(&status)
-        {
-            followed.status = Some(status);
-        } else {
+        let mut pods = self.pods();
+        let Some(followed) = pods.get_mut(uid) else { return };
+        let news = followed.status.as_ref().is_none_or(|old| old.differs(&status));
+        followed.status = Some(status);
+        drop(pods);
+        if !news {
             return;
         }
         // When so many wait already, the next look at all servers finds it.
         self.changed.clone().try_send(server.clone()).ok();
+    }
+
+    /// A sidecar that once spoke does not any more: how its server is now, nobody knows.
+    fn silent(&self, uid: &str, server: &Server) {
+        let known = self.pods().get(uid).and_then(|followed| followed.status.clone());
+        if let Some(status) = known {
+            let message = "the sidecar does not answer".to_owned();
+            self.told(uid, SidecarStatus { phase: Phase::Starting, message, ..status }, server);
+        }
     }
 
     fn pods(&self) -> MutexGuard<'_, HashMap<String, Followed>> {

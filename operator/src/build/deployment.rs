@@ -44,9 +44,9 @@ pub(super) fn build(server: &ValidatedServer, settings: &Settings, around: &Surr
 }
 
 /// `None` where somebody else decides. More than one pod of a package runner waits for the lock, so that all run the
-/// same versions.
+/// same versions; unless there is none to come.
 fn replicas(server: &ValidatedServer, around: &Surroundings) -> Option<i32> {
-    let unlocked = server.requested().is_some() && around.lock.is_none();
+    let unlocked = server.requested().is_some() && around.lock.is_none() && !around.unresolved;
     let already = around.replicas.unwrap_or(1).max(1);
     server.replicas.map(|replicas| if unlocked { replicas.min(already) } else { replicas })
 }

@@ -148,6 +148,10 @@ fn a_second_replica_waits_for_the_lock() {
     assert_eq!(replicas(Some("{}"), Some(1)), (Some(2), true));
     // Pods that are there are not taken away when the spec changes.
     assert_eq!(replicas(None, Some(2)), (Some(2), true));
+    // A command line that is left to the runner as it stands has no lock to wait for.
+    let unresolved = Surroundings { unresolved: true, replicas: Some(1), ..around() };
+    let built_so = built("{command: npx, args: [user/repo], replicas: 2}", &settings(), &unresolved);
+    assert_eq!(built_so.deployment.spec.unwrap().replicas, Some(2));
     let plain = built("{command: server, replicas: 2}", &settings(), &around());
     assert_eq!(plain.deployment.spec.unwrap().replicas, Some(2));
 }

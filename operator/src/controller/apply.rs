@@ -26,7 +26,8 @@ pub(crate) struct Target<'a> {
     pub(crate) client: &'a Client,
     pub(crate) metrics: &'a Metrics,
     pub(crate) namespace: &'a str,
-    /// Whose they are.
+    /// Whose they are: its name, and its UID.
+    pub(crate) server: &'a str,
     pub(crate) uid: &'a str,
 }
 
@@ -125,9 +126,13 @@ impl Target<'_> {
 
     fn check_owner<K: Resource<DynamicType = ()>>(&self, object: &K) -> Result<(), Error> {
         let owners = object.meta().owner_references.iter().flatten();
-        let own = owners.into_iter().any(|owner| owner.controller == Some(true) && owner.uid == self.uid);
-        let foreign = || Error::Foreign { kind: K::kind(&()).into_owned(), name: object.name_any() };
-        if own { Ok(()) } else { Err(foreign()) }
+        let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
+        match owners.into_iter().find(|owner| owner.controller == Some(true)) {
+            Some(owner) if owner.uid == self.uid => Ok(()),
+            // Its server was replaced by another of that name: the garbage collector has yet to come to it.
+            Some(owner) if owner.kind == "McpServer" && owner.name == self.server => Err(Error::Leaving { kind, name }),
+            _ => Err(Error::Foreign { kind, name }),
+        }
     }
 
     fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {

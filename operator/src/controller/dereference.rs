@@ -7,6 +7,7 @@ use api::{McpServer, labels};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{Api, ResourceExt as _};
+use wire::status::Phase;
 
 use super::Context;
 use super::references::{References, resolve};
@@ -30,18 +31,27 @@ pub(crate) struct Found {
 impl Found {
     /// Whether values from elsewhere are in use, whose change no event tells.
     pub(crate) fn refers(&self) -> bool {
-        self.references.digest.as_ref().is_none_or(|digest| !digest.is_empty())
+        self.references.own || self.references.digest.is_none()
     }
 
     /// The lock for what is requested now: the one that is kept, or what a pod of the same request has resolved.
     pub(crate) fn lock_for(&self, requested: &str) -> Option<String> {
         let kept = self.lock.as_ref().filter(|(locked_for, _)| locked_for == requested);
         kept.map(|(_, content)| content.clone()).or_else(|| {
-            let same = |pod: &&Arc<Pod>| pod.annotations().get(labels::LOCKED_FOR).is_some_and(|it| it == requested);
-            let mut locks =
-                self.pods.iter().filter(same).filter_map(|pod| self.sidecars.get(&pod.uid()?)?.lock.as_ref());
-            locks.next().and_then(|lock| serde_json::to_string(lock).ok())
+            let lock = self.same(requested).find_map(|it| it.lock.as_ref())?;
+            serde_json::to_string(lock).ok()
         })
+    }
+
+    /// Whether a pod of the same request works without having resolved anything.
+    pub(crate) fn resolves_nothing(&self, requested: &str) -> bool {
+        self.same(requested).any(|it| it.phase == Phase::Ready && it.lock.is_none() && it.packages.is_empty())
+    }
+
+    /// What the sidecars of pods say that were made of the same request; in an update there are others.
+    pub(crate) fn same(&self, requested: &str) -> impl Iterator<Item = &SidecarStatus> {
+        let same = move |pod: &&Arc<Pod>| pod.annotations().get(labels::LOCKED_FOR).is_some_and(|it| it == requested);
+        self.pods.iter().filter(same).filter_map(|pod| self.sidecars.get(&pod.uid()?))
     }
 }
 

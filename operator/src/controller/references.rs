@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use super::verdict::Verdict;
 use crate::digest::digest;
 use crate::error::{Category, Error, call};
-use crate::settings::Settings;
+use crate::settings::{PackageDefaults, Settings};
 
 /// The kinds of objects with values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ struct Reference {
 pub(crate) struct References {
     /// A digest of all values; `None` where not all may be read.
     pub(crate) digest: Option<String>,
+    /// Whether the spec itself refers to anything.
+    pub(crate) own: bool,
     /// Whether all is there.
     pub(crate) verdict: Verdict,
 }
@@ -125,7 +127,9 @@ pub(crate) async fn resolve(
         (None, Some(message)) => Verdict::unknown(reason::NOT_CHECKED, message),
         (None, None) => Verdict::yes(reason::RESOLVED, "everything that the spec refers to is there"),
     };
-    Ok(References { digest, verdict })
+    // What only the operator's settings name changes for all servers at once, and rarely.
+    let own = !list(spec, &Settings { packages: PackageDefaults::default(), ..settings.clone() }).is_empty();
+    Ok(References { digest, own, verdict })
 }
 
 async fn read(client: &Client, namespace: &str, kind: Kind, name: &str) -> Result<Option<Values>, Error> {

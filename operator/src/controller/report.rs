@@ -50,11 +50,13 @@ pub(super) async fn carry_out(server: &McpServer, found: &Found, context: &Conte
         jwks: context.jwks.borrow().clone(),
         references: found.references.digest.clone().unwrap_or_default(),
         lock: validated.requested().and_then(|requested| found.lock_for(&requested)),
+        unresolved: validated.requested().is_some_and(|requested| found.resolves_nothing(&requested)),
         replicas: found.deployment.as_ref().and_then(|it| it.spec.as_ref()?.replicas),
     };
     let resources = build(&validated, &context.settings, &around);
     let (client, metrics) = (&context.client.0, &context.metrics);
-    let target = Target { client, metrics, namespace: &validated.namespace, uid: &validated.uid };
+    let (namespace, server) = (&*validated.namespace, &*validated.name);
+    let target = Target { client, metrics, namespace, server, uid: &validated.uid };
     match Box::pin(apply(&validated, resources, &target)).await {
         Ok(deployment) => Outcome::Applied(Box::new(deployment)),
         Err(error) => Outcome::Failed(error),
@@ -128,7 +130,7 @@ fn packages(
         return Some(old.clone());
     }
     let mut installed =
-        found.sidecars.values().map(|it| it.packages.clone()).find(|it| !it.is_empty()).unwrap_or_default();
+        found.same(&requested).map(|it| it.packages.clone()).find(|it| !it.is_empty()).unwrap_or_default();
     installed.sort();
     let count = i32::try_from(installed.len()).ok();
     installed.truncate(MAX_PACKAGES);

@@ -9,12 +9,14 @@ use crate::controller::verdict::Verdict;
 use crate::probe::SidecarStatus;
 
 pub(super) fn verdict(seen: &Seen<'_>) -> Verdict {
-    let sidecars = || seen.pods.iter().filter_map(|pod| seen.sidecars.get(&pod.uid()?));
+    // What one said that is about to go says nothing about those that stay.
+    let staying = || seen.pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let sidecars = || staying().filter_map(|pod| seen.sidecars.get(&pod.uid()?));
     if sidecars().any(|sidecar| sidecar.phase == Phase::Ready) {
         return Verdict::yes(reason::HANDSHAKE_SUCCEEDED, "the server has shaken hands and listed what it offers");
     }
     // The readiness probe asks the same sidecar, and reaches it where the operator may not.
-    if seen.pods.iter().any(|pod| pods::is_ready(pod)) && sidecars().all(|sidecar| sidecar.phase == Phase::Starting) {
+    if staying().any(|pod| pods::is_ready(pod)) && sidecars().all(|sidecar| sidecar.phase == Phase::Starting) {
         return Verdict::yes(reason::HANDSHAKE_SUCCEEDED, "the sidecar tells its probe that the server works");
     }
     match sidecars().find(|sidecar| sidecar.phase == Phase::Failing) {

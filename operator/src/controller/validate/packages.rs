@@ -112,7 +112,7 @@ impl Runner {
             }
         }
         named.filter(|package| match self {
-            Self::Uvx => !["==", "@", "://"].iter().any(|sign| package.contains(sign)),
+            Self::Uvx => package.ends_with("@latest") || !["==", "@", "://"].iter().any(|sign| package.contains(sign)),
             Self::Npx => {
                 let version = package.get(1..).and_then(|rest| rest.split_once('@')).map(|(_, version)| version);
                 version.is_none_or(|version| !version.starts_with(|c: char| c.is_ascii_digit()))

@@ -55,6 +55,7 @@ fn a_package_without_a_version_floats() {
         ("uvx mcp-server-time", Some("mcp-server-time")),
         ("uvx mcp-server-time==1.0", None),
         ("uvx mcp-server-time@1.0", None),
+        ("uvx mcp-server-time@latest", Some("mcp-server-time@latest")),
         ("uvx --from mcp-server-time==1 serve", None),
         ("uvx --python 3.12 --from mcp serve", Some("mcp")),
         ("npx -y @scope/server", Some("@scope/server")),
