@@ -186,6 +186,24 @@ async fn what_is_missing_or_in_the_way_is_named_and_all_is_well_when_it_changes(
 }
 
 #[tokio::test]
+async fn a_server_elsewhere_needs_an_authority_that_is_trusted_and_access() {
+    Cluster::get().unwrap();
+    let place = Namespace::new("authority").await.unwrap();
+    // The API server has a certificate of the cluster's own authority, is no MCP server, and does not know who asks.
+    let url = "https://kubernetes.default.svc/mcp";
+    place.server("trusted", &json!({"url": url, "caRef": {"name": "kube-root-ca.crt"}})).await.unwrap();
+    place.server("unknown", &json!({"url": url})).await.unwrap();
+    let words = ["403 Forbidden", "check the credentials in `headers`"];
+    place.told("trusted", ("Verified", "AuthenticationRequired"), &words).await.unwrap();
+    place.told("unknown", ("Verified", "Unreachable"), &["invalid peer certificate", "caRef"]).await.unwrap();
+    place
+        .kubectl(&["patch", "mcpserver", "unknown", "--type=merge", "-p", r#"{"spec":{"caRef":{"name":"mine"}}}"#])
+        .await
+        .unwrap();
+    place.told("unknown", ("ResolvedRefs", "ConfigMapNotFound"), &["ConfigMap `mine` is missing"]).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_name_that_begins_with_a_digit_works_as_it_does_without_a_cluster() {
     let cluster = Cluster::get().unwrap();
     let place = Namespace::new("digit").await.unwrap();

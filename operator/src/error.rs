@@ -109,6 +109,14 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether the object is not there any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        matches!(&**source, kube::Error::Api(status) if status.is_not_found())
+    }
+}
+
 /// What the API server says, for people: its whole answer says it twice.
 fn brief(error: &kube::Error) -> String {
     match error {

@@ -216,8 +216,12 @@ impl ClientError {
 }
 
 fn is_tls(cause: &(dyn std::error::Error + 'static)) -> bool {
-    let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    matches!(inner.and_then(|inner| inner.downcast_ref()), Some(rustls::Error::InvalidCertificate(_)))
+    let mut inner = cause;
+    // One in another, where each layer makes an error of the system's of what it gets.
+    while let Some(next) = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        inner = next;
+    }
+    matches!(inner.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// What is below all the layers that only say where it happened.

@@ -113,9 +113,7 @@ impl Target<'_> {
         let preconditions = Preconditions { uid: existing.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         match call("delete", what(), api.delete(name, &params)).await {
-            Err(Error::Api { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.is_not_found()) => {
-                Ok(())
-            }
+            Err(error) if error.is_gone() => Ok(()),
             Err(error) => Err(error),
             Ok(_) => {
                 self.metrics.wrote(&K::kind(&()));

@@ -153,11 +153,17 @@ async fn write_status(name: &str, namespace: &str, status: &serde_json::Value, c
     let api: Api<Guarded> = Api::namespaced(context.client.0.clone(), namespace);
     let version = format!("{}/{}", labels::GROUP, labels::VERSION);
     let patch = json!({"apiVersion": version, "kind": "McpServer", "status": status});
-    let params = PatchParams::apply(labels::OPERATOR).force();
-    call("write the status of", format!("McpServer `{name}`"), api.patch_status(name, &params, &Patch::Apply(patch)))
-        .await?;
-    context.metrics.wrote("McpServer/status");
-    Ok(())
+    let (params, patch) = (PatchParams::apply(labels::OPERATOR).force(), Patch::Apply(patch));
+    let written = api.patch_status(name, &params, &patch);
+    match call("write the status of", format!("McpServer `{name}`"), written).await {
+        // Its own end came first.
+        Err(error) if error.is_gone() => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => {
+            context.metrics.wrote("McpServer/status");
+            Ok(())
+        }
+    }
 }
 
 /// A package without a version is another one at the next update.
