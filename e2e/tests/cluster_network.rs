@@ -1,6 +1,7 @@
 //! Who may reach the pods of a server, by the policies that are in the cluster. Whether they are enforced is the network
 //! plugin's matter: that of our own clusters does not.
 
+use anyhow::Result;
 use e2e::cluster::{Cluster, Namespace, kubectl};
 use e2e::policy::{End, may_reach};
 use serde_json::{Value, json};
@@ -8,10 +9,9 @@ use serde_json::{Value, json};
 const HTTP: (&str, u16) = ("http", 8080);
 const ADMIN: (&str, u16) = ("admin", 8081);
 
-async fn list(what: &str) -> Vec<Value> {
-    let text = kubectl(&["get", what, "-A", "-o", "json"]).await.unwrap();
-    let list: Value = serde_json::from_str(&text).unwrap();
-    list["items"].as_array().unwrap().clone()
+async fn list(what: &str) -> Result<Vec<Value>> {
+    let list: Value = serde_json::from_str(&kubectl(&["get", what, "-A", "-o", "json"]).await?)?;
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn pods_of_a_server_are_reached_by_gateway_operator_and_who_is_named() {
         place.server(name, &spec).await.unwrap();
         place.wait_condition(name, "Ready", "False", "Suspended").await.unwrap();
     }
-    let (policies, deployments) = (list("networkpolicies").await, list("deployments").await);
+    let (policies, deployments) = (list("networkpolicies").await.unwrap(), list("deployments").await.unwrap());
     let pod = |namespace: &str, name: &str| {
         let own = |it: &&Value| it["metadata"]["namespace"] == namespace && it["metadata"]["name"] == name;
         let deployment = deployments.iter().find(own).unwrap();

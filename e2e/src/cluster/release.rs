@@ -123,12 +123,7 @@ impl Release {
         let address = of(&format!("service/{}", self.name), "{.spec.clusterIP}").await?;
         let key = of(&format!("secret/{}-first-key", self.name), "{.data.key}").await?;
         let key = String::from_utf8(BASE64_STANDARD.decode(key)?)?;
-        Ok(Cluster {
-            url: format!("http://{address}"),
-            key,
-            system: self.namespace.clone(),
-            fixture: main.fixture.clone(),
-        })
+        Ok(Cluster { url: format!("http://{address}"), key, system: self.namespace.clone(), ..main.clone() })
     }
 
     async fn answers(&self) -> Result<()> {
