@@ -2,13 +2,17 @@
 //! runs when no other test does.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::client::{Client, HttpClient};
 use e2e::cluster::{Cluster, Namespace, Release, has_machine, helm, kubectl, machine, note, run, session_at};
+use e2e::eventually;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+/// How long pods may take to go.
+const GONE: Duration = Duration::from_secs(90);
 /// One test at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
 
@@ -43,6 +47,13 @@ async fn goes_on(release: &Release, main: &Cluster, place: &Namespace, session: 
     Ok(())
 }
 
+/// Waits until nothing of the release runs any more: its pods let calls finish.
+async fn gone(cluster: &Cluster) -> Result<()> {
+    let left = ["get", "deployments,pods,services", "--namespace", &cluster.system, "-o", "name"];
+    let left = [&left[..], &["-l", "app.kubernetes.io/instance=mcp-gateway"]].concat();
+    eventually(GONE, "the release to go", async || kubectl(&left).await.ok()?.is_empty().then_some(())).await
+}
+
 async fn pods(place: &Namespace) -> Result<Vec<Value>> {
     Ok(place.pods("lasting").await?.iter().map(|pod| pod["metadata"]["uid"].clone()).collect())
 }
@@ -66,8 +77,7 @@ async fn servers_and_their_sessions_live_on_while_a_release_is_removed_installed
     // Removed, with the chart of the definition: what people made stays, and runs.
     release.uninstall().await.unwrap();
     release.helm(&["uninstall", "mcp-gateway-crds", "--wait"]).await.unwrap();
-    let left = ["get", "deployments,pods,services", "-A", "-l", "app.kubernetes.io/instance=mcp-gateway", "-o", "name"];
-    assert_eq!(kubectl(&left).await.unwrap(), "");
+    gone(&cluster).await.unwrap();
     assert_eq!(place.get(&["mcpserver", "lasting"]).await.unwrap()["metadata"]["deletionTimestamp"], Value::Null);
     assert_eq!(pods(&place).await.unwrap(), before);
     place.wait_pods("lasting", 1).await.unwrap();

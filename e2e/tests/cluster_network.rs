@@ -10,8 +10,7 @@ const HTTP: (&str, u16) = ("http", 8080);
 const ADMIN: (&str, u16) = ("admin", 8081);
 
 async fn list(what: &str) -> Result<Vec<Value>> {
-    let text = kubectl(&["get", what, "-A", "-o", "json"]).await?;
-    let list: Value = serde_json::from_str(&text)?;
+    let list: Value = serde_json::from_str(&kubectl(&["get", what, "-A", "-o", "json"]).await?)?;
     Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
 

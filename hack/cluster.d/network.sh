@@ -8,8 +8,9 @@ host_address() { echo "10.200.$(number).1"; }
 node_address() { echo "10.200.$(number).$(($1 + 1))"; }
 node_range() { echo "10.201.$(($(number) * 16 + $1)).0/24"; }
 pod_range() { echo "10.201.$(($(number) * 16)).0/20"; }
-service_range() { echo "10.202.$(number).0/24"; }
-service_address() { echo "10.202.$(number).$1"; }
+# Room for four thousand: each server has a Service.
+service_range() { echo "10.202.$(($(number) * 16)).0/20"; }
+service_address() { echo "10.202.$(($(number) * 16)).$1"; }
 
 # The name of the bridge is the reservation of the number; its alias tells whose it is.
 reserve_number() (
