@@ -15,15 +15,20 @@ use axum::http::request::Parts;
 use axum::http::{self, HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::future::join_all;
 use wire::front::NeedsPass;
 use wire::session::Caller;
 
 use crate::api::ApiError;
-use crate::keys::{Keys, Principal, PrincipalHash, Scope};
+use crate::keys::{Account, Keys, Principal, PrincipalHash, Scope};
 use crate::kubernetes::Accounts;
 use crate::routes::{Route, RouteTable, Routes};
 use crate::seal::{Handle, Kind, Sealer};
 use crate::store::Timestamp;
+
+mod action;
+
+pub use action::{Action, Right};
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +85,13 @@ impl<S: Sync> FromRequestParts<S> for Who {
 impl Who {
     /// The namespace of a caller that has one.
     pub fn namespace(&self) -> Option<&str> {
+        self.account()?.namespace()
+    }
+
+    /// The account of the cluster, if it is one.
+    pub fn account(&self) -> Option<&Arc<Account>> {
         match self.principal.as_ref()? {
-            Principal::Account(account) => account.namespace(),
+            Principal::Account(account) => Some(account),
             Principal::Anonymous | Principal::Key { .. } => None,
         }
     }
@@ -115,32 +125,26 @@ impl Access {
         Self(Arc::new(Rules { required, query_keys, keys: ArcSwap::default(), sealer, cluster: Some(cluster) }))
     }
 
-    /// The one rule about who may what, for lists and for requests: whether the caller has `scope` in a namespace of the
-    /// cluster, or on this machine.
-    pub async fn may(&self, who: &Who, scope: Scope, namespace: Option<&str>) -> bool {
-        let Some(principal) = &who.principal else { return scope == Scope::Call };
+    /// The one rule about who may what, for lists and for requests: whether the caller may do `action` in a namespace of
+    /// the cluster, or on this machine.
+    pub async fn may(&self, who: &Who, action: Action, namespace: Option<&str>) -> bool {
+        let Some(principal) = &who.principal else { return action == Action::Call };
         match (principal, &self.0.cluster, namespace) {
             (Principal::Account(account), Some(cluster), Some(namespace)) => {
-                cluster.accounts.may(account, scope, namespace).await
+                cluster.accounts.may(account, action.right(), namespace).await
             }
             (Principal::Account(_), ..) => false,
             // Keys are the gateway's own: what they deploy has one place.
-            (_, Some(cluster), Some(namespace)) if scope == Scope::Deploy => {
-                principal.may(scope) && namespace == &*cluster.deploy_namespace
-            }
-            _ => principal.may(scope),
+            (_, Some(cluster), Some(namespace)) => action.is_for(principal, namespace == &*cluster.deploy_namespace),
+            _ => action.is_for(principal, true),
         }
     }
 
-    /// Those of the servers that the caller may reach or change.
-    pub async fn visible(&self, who: &Who, table: &RouteTable) -> Vec<Arc<Route>> {
+    /// Those of the servers with which the caller may do `action`.
+    pub async fn visible(&self, who: &Who, action: Action, table: &RouteTable) -> Vec<Arc<Route>> {
         let namespaces: BTreeSet<Option<&str>> = table.all().map(|route| route.namespace.as_deref()).collect();
-        let mut open = BTreeSet::new();
-        for namespace in namespaces {
-            if self.may(who, Scope::Call, namespace).await || self.may(who, Scope::Deploy, namespace).await {
-                open.insert(namespace);
-            }
-        }
+        let asked = namespaces.into_iter().map(async |it| (it, self.may(who, action, it).await));
+        let open: BTreeSet<_> = join_all(asked).await.into_iter().filter_map(|(it, may)| may.then_some(it)).collect();
         table.all().filter(|route| open.contains(&route.namespace.as_deref())).cloned().collect()
     }
 
@@ -163,7 +167,7 @@ impl Access {
         let merged = table.iter().filter(|route| route.spec.route.aggregate);
         let namespaces: BTreeSet<&str> = merged.filter_map(|route| route.namespace.as_deref()).collect();
         for namespace in namespaces {
-            if !self.may(who, Scope::Call, Some(namespace)).await {
+            if !self.may(who, Action::Call, Some(namespace)).await {
                 return false;
             }
         }

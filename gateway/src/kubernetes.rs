@@ -114,7 +114,7 @@ impl World {
         let http = HttpClient::new(AddressPolicy::Any).signing(Arc::clone(&signer));
         let accounts = Accounts::new(client.clone(), settings.audience.clone());
         let deploy_namespace = settings.deploy_namespace.as_ref().unwrap_or(&namespace).as_str().into();
-        let rules = ClusterRules { accounts, deploy_namespace, routes: routes.clone() };
+        let rules = ClusterRules { accounts: accounts.clone(), deploy_namespace, routes: routes.clone() };
         let access = Access::in_cluster(required, query_keys, sealer.clone(), rules);
         let peers = Peers::new(settings.instance, sealer.clone(), HttpClient::new(AddressPolicy::Any));
 
@@ -127,7 +127,8 @@ impl World {
         tasks.spawn(keys);
         tasks.spawn(peers.clone().follow(client.clone(), namespace, settings.service.clone()));
         let (sender, written) = mpsc::channel(WRITTEN);
-        let cluster = Cluster { client: client.clone(), routes: routes.clone(), keys: seal_keys, written: sender };
+        let cluster =
+            Cluster { client: client.clone(), accounts, routes: routes.clone(), keys: seal_keys, written: sender };
         let ready = readiness.token("the cluster's servers");
         let controller = Controller::new(client, http.clone(), Arc::new(settings), routes, ready);
         Ok(Self { cluster, access, sealer, client: http, peers, controller, written, tasks })

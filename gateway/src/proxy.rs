@@ -21,9 +21,9 @@ use wire::client::HttpClient;
 use wire::front::{NeedsPass, Problem, allow, not_allowed};
 use wire::session::Caller;
 
-use crate::access::{Access, Who, parameter};
+use crate::access::{Access, Action, Who, parameter};
 use crate::api::{ApiError, ServerPath};
-use crate::keys::{PrincipalHash, Scope};
+use crate::keys::PrincipalHash;
 use crate::routes::{Endpoint, Route, Routes};
 use crate::seal::{Handle, Kind, Sealer};
 
@@ -168,7 +168,7 @@ impl Proxy {
         handle: Option<&str>,
         kind: Kind,
     ) -> Result<Target, Response<Body>> {
-        let Some(route) = server.find(&self.access, who, Scope::Call, &self.routes.now()).await else {
+        let Some(route) = server.find(&self.access, who, Action::Call, &self.routes.now()).await else {
             return Err(server.unknown(&self.access, who, &self.routes.now()).await.into_response());
         };
         let (address, principal) = (server.to_string(), principal(&who.caller));

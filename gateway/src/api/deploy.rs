@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Api, ApiError, JsonText, Params};
-use crate::access::Who;
+use crate::access::{Action, Who};
 use crate::backend::{Deployed, Place};
 use crate::routes::identity;
 use crate::spec::{Accepted, Entry, ServerSpec, Target, is_executable, parse_duration, parse_servers};
@@ -107,7 +107,7 @@ pub struct Summary {
         (status = 200, body = DeployAnswer, description = "Every entry is durably accepted"),
         (status = 400, body = DeployRefusal, description = "Bad JSON, with line and column; or an entry is not accepted: `results` says which and why, and the valid ones are deployed"),
         (status = 401, body = ApiError, description = "No valid key"),
-        (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
+        (status = 403, body = ApiError, description = "The key has not the scope `deploy`, the account lacks the right that the text names, or the `Host` or `Origin` is not one that is answered"),
         (status = 409, body = DeployAnswer, description = "The configuration file, or somebody else in the cluster, defines an entry's server otherwise, and nothing is wrong with the others"),
         (status = 413, body = ApiError, description = "The body is too large"),
         (status = 415, body = ApiError, description = "The body is not declared to be JSON"),
@@ -124,7 +124,7 @@ pub async fn deploy(
     let bad = |text: String| ApiError::new(StatusCode::BAD_REQUEST, text);
     let wait = query.wait.as_deref().map(parse_duration).transpose().map_err(|e| bad(format!("`wait`: {e}")))?;
     let parsed = parse_servers(&text, api.max_body).map_err(|problem| bad(problem.to_string()))?;
-    let place = Place::of(&api, &who, query.namespace.as_deref()).await?;
+    let place = Place::of(&api, &who, query.namespace.as_deref(), Action::Create).await?;
     let end = wait.map(|wait| Instant::now() + wait.min(LONGEST_WAIT));
     let results = join_all(parsed.entries.into_iter().map(|entry| deploy_entry(&api, &place, entry, end))).await;
     Ok(answer(results, parsed.warnings).into_response())

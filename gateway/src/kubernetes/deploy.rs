@@ -12,11 +12,13 @@ use kube::{Api, Client, ResourceExt as _};
 use mcp::names::ServerName;
 use tokio::sync::{mpsc, oneshot};
 
+use super::accounts::Accounts;
 use super::controller::Written;
 use super::keys::SealKeys;
 use super::manifest::{Manifest, resource_name, secret_name};
 use super::server::{Key, Server};
-use crate::backend::{Deployed, Place, Refusal};
+use crate::access::Action;
+use crate::backend::{Deployed, Place, Refusal, lacks};
 use crate::routes::Routes;
 use crate::spec::ServerSpec;
 use crate::store::Uid;
@@ -30,6 +32,7 @@ const KNOWN: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Cluster {
     pub(super) client: Client,
+    pub(super) accounts: Accounts,
     pub(super) routes: Routes,
     pub(super) keys: SealKeys,
     pub(super) written: mpsc::Sender<Written>,
@@ -51,6 +54,7 @@ impl Cluster {
         let before = limited(api.get_opt(&key.name)).await?;
         if let Some(before) = &before {
             ours(before, name)?;
+            self.may_change(place, &key.namespace).await?;
         }
         let keys = self.keys.all();
         let newest = keys.first().ok_or_else(|| Refusal::Unreachable("the gateway has no keys yet".to_owned()))?;
@@ -113,6 +117,16 @@ impl Cluster {
         // The watch tells when the route is gone; mostly at once.
         drop(tokio::time::timeout(KNOWN, gone).await);
         Ok(true)
+    }
+
+    /// That somebody who may create servers may change this one, too.
+    async fn may_change(&self, place: &Place, namespace: &str) -> Result<(), Refusal> {
+        match &place.account {
+            Some(account) if !self.accounts.may(account, Action::Patch.right(), namespace).await => {
+                Err(Refusal::Forbidden(lacks(account, Action::Patch, namespace)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Resolves when no changes are taken any more.
