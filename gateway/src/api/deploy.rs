@@ -17,7 +17,7 @@ use super::{Api, ApiError, JsonText, Params};
 use crate::access::{Action, Who};
 use crate::backend::{Deployed, Place};
 use crate::routes::identity;
-use crate::spec::{Accepted, Entry, ServerSpec, Target, is_executable, parse_duration, parse_servers};
+use crate::spec::{Accepted, Entry, Exposed, ServerSpec, Target, is_executable, parse_duration, parse_servers};
 
 /// The longest time that an answer is kept waiting for.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -71,6 +71,10 @@ pub struct EntryResult {
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What was accepted without effect; and arguments and parts of a URL that look secret, by name: they can be read by
+    /// others, as variables (`env`) and `headers` cannot.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     /// What an answer about this entry alone would be.
     #[serde(skip)]
     code: StatusCode,
@@ -137,9 +141,10 @@ async fn deploy_entry(api: &Api, place: &Place, entry: Entry, wait: Option<Insta
         status: EntryStatus::Failed,
         message: error.clone(),
         error: Some(error),
+        warnings: Vec::new(),
         code,
     };
-    let Accepted { name: server, spec, warnings } = match outcome {
+    let Accepted { name: server, spec, mut warnings } = match outcome {
         Ok(accepted) => accepted,
         Err(error) => return failed(StatusCode::BAD_REQUEST, error.to_string()),
     };
@@ -147,6 +152,7 @@ async fn deploy_entry(api: &Api, place: &Place, entry: Entry, wait: Option<Insta
         return failed(StatusCode::BAD_REQUEST, error);
     }
     let id = identity(place.namespace.as_deref(), server.as_str());
+    warnings.extend(spec.exposed().iter().filter_map(|it| open_secret(it, place.namespace.is_some())));
     let deployed = match api.backend.deploy(place, server, spec).await {
         Ok(deployed) => deployed,
         Err(refusal) => return failed(refusal.status(), refusal.to_string()),
@@ -161,7 +167,26 @@ async fn deploy_entry(api: &Api, place: &Place, entry: Entry, wait: Option<Insta
         None => state(api, &id),
     };
     let message = [&[words.to_owned(), state], warnings.as_slice()].concat().join("; ");
-    EntryResult { name, status, message, error: None, code: StatusCode::OK }
+    EntryResult { name, status, message, error: None, warnings, code: StatusCode::OK }
+}
+
+/// What to know about something that looks secret; `None` where nobody else can read it.
+fn open_secret(exposed: &Exposed, in_cluster: bool) -> Option<String> {
+    match (exposed, in_cluster) {
+        (Exposed::Argument(name), true) => Some(format!(
+            "argument {name} looks secret, and stands in the McpServer for everybody to read who may get it: give it in \
+             `env`, which is put into a Secret"
+        )),
+        (Exposed::Argument(name), false) => Some(format!(
+            "argument {name} looks secret, and every list of this machine's processes shows it: give it in `env`"
+        )),
+        (Exposed::Parameter(name), true) => Some(format!(
+            "{name} in the `url` looks secret, and stands in the McpServer for everybody to read who may get it: give \
+             it in `headers`, which are put into a Secret"
+        )),
+        // The sidecar is told, and nobody else.
+        (Exposed::Parameter(_), false) => None,
+    }
 }
 
 /// On one machine a missing program is found before anything is changed.
