@@ -116,7 +116,7 @@ impl World {
         let http = HttpClient::new(AddressPolicy::Any).signing(Arc::clone(&signer));
         let accounts = Accounts::new(client.clone(), settings.audience.clone());
         let deploy_namespace = settings.deploy_namespace.as_ref().unwrap_or(&namespace).as_str().into();
-        let rules = ClusterRules { accounts: accounts.clone(), deploy_namespace, routes: routes.clone() };
+        let rules = ClusterRules::new(accounts.clone(), deploy_namespace, routes.clone());
         let access = Access::in_cluster(required, query_keys, sealer.clone(), rules);
         let peers = Peers::new(settings.instance, sealer.clone(), HttpClient::new(AddressPolicy::Any));
 
