@@ -121,7 +121,7 @@ async fn kept<K: std::hash::Hash + Eq, V: Clone>(
                 |it| it.err().map_or_else(String::new, |it| it.to_string()),
             );
             tracing::warn!(error, "the API server cannot be asked who may call");
-            lock().stale(&key, now).ok_or(Away)
+            lock().stale(&key, KEEP.no, now).ok_or(Away)
         }
     }
 }
