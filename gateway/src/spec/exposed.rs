@@ -71,7 +71,6 @@ fn parameters(url: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::spec::tests::spec;
 
     fn told(entry: &str) -> String {
@@ -89,7 +88,7 @@ mod tests {
         let told = entries.map(told).join("\n");
         assert!(!told.contains("hunter2"), "{told}");
         insta::assert_snapshot!(told, @r#"
-        [Argument("`--api-key`"), Argument("`--token`"), Argument("`API_KEY`"), Argument("4")]
+        [Argument("`--api-key`"), Argument("`--token`"), Argument("`API_KEY`"), Argument("5")]
         [Argument("`Authorization`"), Argument("3")]
         [Argument("1"), Argument("`--password`")]
         [Parameter("`?token=`"), Parameter("`?api_key=`")]
