@@ -91,7 +91,7 @@ impl Access {
                         return;
                     }
                 }
-                std::future::pending().await
+                std::future::pending::<()>().await;
             };
             tokio::select! {
                 () = others => {}

@@ -284,8 +284,8 @@ impl Session {
         self.merged.see();
         self.view = Arc::clone(&self.views.borrow_and_update());
         let merged = self.merged.now();
-        let same = |it: &&Member, uid| it.uid == uid && self.view.shows(it.namespace.as_deref());
-        let gone = self.members.names(|name, uid| merged.members.get(name).filter(|it| same(it, uid)).is_none());
+        let same = |it: &Member, uid| it.uid == uid && self.view.shows(it.namespace.as_deref());
+        let gone = self.members.names(|name, uid| merged.members.get(name).is_none_or(|it| !same(it, uid)));
         for name in &gone {
             self.lose(name, "it has been removed");
         }
