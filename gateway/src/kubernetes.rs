@@ -127,7 +127,8 @@ impl World {
         let keys =
             follow_api_keys(api, settings.api_keys_secret.clone(), access.clone(), readiness.token("keys of clients"));
         tasks.spawn(keys);
-        tasks.spawn(peers.clone().follow(client.clone(), namespace, settings.service.clone()));
+        let known = readiness.token("the other replicas");
+        tasks.spawn(peers.clone().follow(client.clone(), namespace, settings.service.clone(), known));
         let (sender, written) = mpsc::channel(WRITTEN);
         let cluster =
             Cluster { client: client.clone(), accounts, routes: routes.clone(), keys: seal_keys, written: sender };
