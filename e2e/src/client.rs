@@ -25,6 +25,7 @@ pub use message::{Message, RpcError};
 pub use options::{ClientOptions, Reply};
 pub use sse::SseClient;
 
+use crate::http::NotSent;
 use crate::wait::within;
 use inbox::Inbox;
 
@@ -39,6 +40,12 @@ pub struct StatusError {
     pub status: u16,
     /// The body, as text.
     pub body: String,
+}
+
+/// Whether a request certainly did not reach anybody: no connection was made for it. Only such a one may be sent again.
+pub fn was_not_sent(error: &Error) -> bool {
+    let pooled = |it: &hyper_util::client::legacy::Error| it.is_connect();
+    error.is::<NotSent>() || error.chain().any(|it| it.downcast_ref().is_some_and(pooled))
 }
 
 /// What both clients have.

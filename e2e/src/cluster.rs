@@ -3,9 +3,11 @@
 //! Tests speak to it as people do, by `kubectl` and over HTTP. Each has [`Namespace`]s of its own, where Pod Security is
 //! enforced; they go when the test ends, and tell what was in them when it failed.
 
+mod accounts;
 mod audit;
 mod keys;
 mod kubectl;
+mod load;
 mod machine;
 mod namespace;
 mod relay;
@@ -17,16 +19,19 @@ use std::env;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+pub use accounts::Account;
 pub use audit::{Request, requests_of};
 pub use kubectl::{Cut, kubectl, kubectl_with, run};
+pub use load::{Load, Tally};
 pub use machine::{has_machine, machine, state_folder};
 pub use namespace::Namespace;
 pub use relay::{Hold, Relay};
 pub use release::{Release, helm};
 pub use served::{is_ready, note, session_at};
 
-use crate::client::ClientOptions;
+use crate::client::{ClientOptions, HttpClient};
 use crate::http::{Response, http};
+use crate::wait::{PATIENCE, eventually};
 
 /// Where everything is.
 #[derive(Debug, Clone)]
@@ -87,12 +92,35 @@ impl Cluster {
         ClientOptions::new(version).header("authorization", &format!("Bearer {}", self.key))
     }
 
+    /// A session with one server, a moment after it got ready: the gateway learns of that by itself.
+    ///
+    /// # Errors
+    /// When none is opened in time.
+    pub async fn session(&self, place: &Namespace, server: &str) -> Result<HttpClient> {
+        let url = self.url(&format!("/{}/{server}/mcp", place.name()));
+        let open = async || HttpClient::connect_with(&url, self.client("2025-11-25").without_stream()).await.ok();
+        eventually(PATIENCE, format!("{server} at the gateway"), open).await
+    }
+
+    /// Where this cluster's harness is told to do things to it; `None` for a cluster that is not made by it.
+    pub fn own() -> bool {
+        env::var_os("CLUSTER").is_some_and(|kind| kind == "own")
+    }
+
     /// A request to the gateway, with the key.
     ///
     /// # Errors
     /// As [`http`].
     pub async fn request(&self, method: &str, path: &str, body: &Value) -> Result<Response> {
-        let authorization = format!("Bearer {}", self.key);
+        self.request_as(&self.key, method, path, body).await
+    }
+
+    /// The same with another credential.
+    ///
+    /// # Errors
+    /// As [`http`].
+    pub async fn request_as(&self, credential: &str, method: &str, path: &str, body: &Value) -> Result<Response> {
+        let authorization = format!("Bearer {credential}");
         let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
         let body = if body.is_null() { String::new() } else { body.to_string() };
         http(method, &self.url(path), &headers, body).await

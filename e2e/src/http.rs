@@ -17,6 +17,11 @@ use tokio::task::JoinSet;
 use crate::sse::EventStream;
 use crate::wait::{PATIENCE, within};
 
+/// No connection was made, so that the request reached nobody.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot connect to {0}")]
+pub struct NotSent(String);
+
 /// A whole answer.
 #[derive(Debug, Clone)]
 pub struct Response {
@@ -137,7 +142,7 @@ pub async fn open(method: &str, url: &str, headers: &[(&str, &str)], body: impl 
     let request = request.body(Full::new(body.into())).with_context(|| format!("cannot build {method} {url}"))?;
     within(PATIENCE, format!("the headers of {method} {url}"), async {
         let mut connection = JoinSet::new();
-        let mut sender = target.connect(&mut connection).await.with_context(|| format!("cannot connect to {url}"))?;
+        let mut sender = target.connect(&mut connection).await.with_context(|| NotSent(url.to_owned()))?;
         let answer = sender.send_request(request).await.with_context(|| format!("{method} {url} failed"))?;
         let (head, body) = answer.into_parts();
         Ok(Opened { status: head.status.as_u16(), headers: head.headers, body, connection })

@@ -149,6 +149,19 @@ async fn waiting_says_why_a_server_is_not_ready() {
 }
 
 #[tokio::test]
+async fn an_argument_that_looks_secret_is_warned_of_by_its_name() {
+    let gateway = gateway().await;
+    let script = ["-c", r#"exec "$0""#, &Bin::Fixture.text().unwrap(), "--api-key=hunter2"];
+    let servers = json!({"open": {"command": "/bin/sh", "args": script}, "good": fixture(&[])});
+    let answer = gateway.deploy(&servers).await.unwrap().expect(200).unwrap();
+    assert!(!answer.text().contains("hunter2"), "{}", answer.text());
+    let results = &answer.json().unwrap()["results"];
+    let warnings = results["open"]["warnings"].as_array().unwrap();
+    assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().contains("`--api-key`"), "{warnings:?}");
+    assert!(results["good"]["warnings"].is_null(), "{results}");
+}
+
+#[tokio::test]
 async fn the_same_configuration_again_restarts_nothing_and_a_changed_one_replaces_the_server() {
     let gateway = gateway().await;
     let servers = json!({"a": fixture(&["--name", "first"])});

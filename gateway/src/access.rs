@@ -10,20 +10,30 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{self, HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{self, HeaderMap, Method};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use futures::future::join_all;
+use tokio::sync::watch;
 use wire::front::NeedsPass;
 use wire::session::Caller;
 
-use crate::api::ApiError;
-use crate::keys::{Keys, Principal, PrincipalHash, Scope};
-use crate::kubernetes::Accounts;
-use crate::routes::{Route, RouteTable, Routes};
+use crate::keys::{Account, Keys, Principal, PrincipalHash, Scope};
+use crate::routes::{Route, RouteTable};
 use crate::seal::{Handle, Kind, Sealer};
 use crate::store::Timestamp;
+
+mod action;
+mod cluster;
+mod refusal;
+mod views;
+
+pub use action::{Action, Right};
+pub use cluster::ClusterRules;
+pub use refusal::Refusal;
+pub use views::View;
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +57,10 @@ struct Rules {
     keys: ArcSwap<Keys>,
     sealer: Sealer,
     cluster: Option<ClusterRules>,
-}
-
-/// What is different in a cluster.
-#[derive(Debug)]
-pub struct ClusterRules {
-    /// Who is known to the cluster, and what they may.
-    pub accounts: Accounts,
-    /// The namespace that keys deploy into.
-    pub deploy_namespace: Arc<str>,
-    /// What there is.
-    pub routes: Routes,
+    /// What those see who see every server.
+    all: watch::Sender<Arc<View>>,
+    /// What those see who are nobody any more.
+    nothing: watch::Sender<Arc<View>>,
 }
 
 /// Whose request it is. A request that came by a pass has a caller, and is nobody's in particular.
@@ -80,8 +83,13 @@ impl<S: Sync> FromRequestParts<S> for Who {
 impl Who {
     /// The namespace of a caller that has one.
     pub fn namespace(&self) -> Option<&str> {
+        self.account()?.namespace()
+    }
+
+    /// The account of the cluster, if it is one.
+    pub fn account(&self) -> Option<&Arc<Account>> {
         match self.principal.as_ref()? {
-            Principal::Account(account) => account.namespace(),
+            Principal::Account(account) => Some(account),
             Principal::Anonymous | Principal::Key { .. } => None,
         }
     }
@@ -107,40 +115,39 @@ enum Verdict {
 impl Access {
     /// Demands a credential when `required`.
     pub fn new(required: bool, query_keys: bool, keys: Arc<Keys>, sealer: Sealer) -> Self {
-        Self(Arc::new(Rules { required, query_keys, keys: ArcSwap::new(keys), sealer, cluster: None }))
+        Self::with(required, query_keys, keys, sealer, None)
     }
 
     /// In a cluster, with no keys yet.
     pub fn in_cluster(required: bool, query_keys: bool, sealer: Sealer, cluster: ClusterRules) -> Self {
-        Self(Arc::new(Rules { required, query_keys, keys: ArcSwap::default(), sealer, cluster: Some(cluster) }))
+        Self::with(required, query_keys, Arc::default(), sealer, Some(cluster))
     }
 
-    /// The one rule about who may what, for lists and for requests: whether the caller has `scope` in a namespace of the
-    /// cluster, or on this machine.
-    pub async fn may(&self, who: &Who, scope: Scope, namespace: Option<&str>) -> bool {
-        let Some(principal) = &who.principal else { return scope == Scope::Call };
+    fn with(required: bool, query_keys: bool, keys: Arc<Keys>, sealer: Sealer, cluster: Option<ClusterRules>) -> Self {
+        let [all, nothing] = [View::All, View::nothing()].map(|view| watch::Sender::new(Arc::new(view)));
+        Self(Arc::new(Rules { required, query_keys, keys: ArcSwap::new(keys), sealer, cluster, all, nothing }))
+    }
+
+    /// The one rule about who may what, for lists and for requests: whether the caller may do `action` in a namespace of
+    /// the cluster, or on this machine.
+    pub async fn may(&self, who: &Who, action: Action, namespace: Option<&str>) -> bool {
+        let Some(principal) = &who.principal else { return action == Action::Call };
         match (principal, &self.0.cluster, namespace) {
             (Principal::Account(account), Some(cluster), Some(namespace)) => {
-                cluster.accounts.may(account, scope, namespace).await
+                cluster.accounts.may(account, action.right(), namespace).await
             }
             (Principal::Account(_), ..) => false,
             // Keys are the gateway's own: what they deploy has one place.
-            (_, Some(cluster), Some(namespace)) if scope == Scope::Deploy => {
-                principal.may(scope) && namespace == &*cluster.deploy_namespace
-            }
-            _ => principal.may(scope),
+            (_, Some(cluster), Some(namespace)) => action.is_for(principal, namespace == &*cluster.deploy_namespace),
+            _ => action.is_for(principal, true),
         }
     }
 
-    /// Those of the servers that the caller may reach or change.
-    pub async fn visible(&self, who: &Who, table: &RouteTable) -> Vec<Arc<Route>> {
+    /// Those of the servers with which the caller may do `action`.
+    pub async fn visible(&self, who: &Who, action: Action, table: &RouteTable) -> Vec<Arc<Route>> {
         let namespaces: BTreeSet<Option<&str>> = table.all().map(|route| route.namespace.as_deref()).collect();
-        let mut open = BTreeSet::new();
-        for namespace in namespaces {
-            if self.may(who, Scope::Call, namespace).await || self.may(who, Scope::Deploy, namespace).await {
-                open.insert(namespace);
-            }
-        }
+        let asked = namespaces.into_iter().map(async |it| (it, self.may(who, action, it).await));
+        let open: BTreeSet<_> = join_all(asked).await.into_iter().filter_map(|(it, may)| may.then_some(it)).collect();
         table.all().filter(|route| open.contains(&route.namespace.as_deref())).cloned().collect()
     }
 
@@ -154,20 +161,6 @@ impl Access {
     pub fn principals(&self) -> Vec<PrincipalHash> {
         let accounts = self.0.cluster.iter().flat_map(|cluster| cluster.accounts.principals());
         accounts.chain(self.0.keys.load().principals(now())).chain([Principal::Anonymous.hash()]).collect()
-    }
-
-    /// Whether the caller may reach every server that is among all of them.
-    async fn may_reach_all(&self, who: &Who) -> bool {
-        let (Some(Principal::Account(_)), Some(cluster)) = (&who.principal, &self.0.cluster) else { return true };
-        let table = cluster.routes.now();
-        let merged = table.iter().filter(|route| route.spec.route.aggregate);
-        let namespaces: BTreeSet<&str> = merged.filter_map(|route| route.namespace.as_deref()).collect();
-        for namespace in namespaces {
-            if !self.may(who, Scope::Call, Some(namespace)).await {
-                return false;
-            }
-        }
-        true
     }
 
     /// Asks the cluster about a token that is no key.
@@ -280,99 +273,11 @@ fn admit(request: &mut Request, principal: Principal) {
     request.extensions_mut().insert(principal);
 }
 
-/// Why a request is not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It brought no credential, and one is demanded.
-    NoKey,
-    /// It brought one that is not good.
-    InvalidKey,
-    /// Its caller has not this scope.
-    Scope(Scope),
-    /// It brought what may be a token of the cluster, which cannot be asked.
-    Unknown,
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let text = match self {
-            Self::NoKey => "a key is needed: send it as `Authorization: Bearer KEY`",
-            Self::InvalidKey => "the key is unknown, expired or revoked",
-            Self::Scope(scope) => {
-                let text = format!("the key has not the scope `{}` that this needs", scope.as_str());
-                return ApiError::new(StatusCode::FORBIDDEN, text).into_response();
-            }
-            Self::Unknown => {
-                let text = "the API server cannot be asked about the token now; try again";
-                return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(2).into_response();
-            }
-        };
-        let mut response = ApiError::new(StatusCode::UNAUTHORIZED, text).into_response();
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"mcp-gateway\""));
-        response
-    }
-}
-
-/// The layer before all servers as one: they are for those who may reach each of them.
-pub async fn require_all(State(access): State<Access>, who: Who, request: Request, next: Next) -> Response {
-    if access.may_reach_all(&who).await {
-        return next.run(request).await;
-    }
-    let text = "this address has servers of namespaces in which you may not `get mcpservers`; \
-                use those of single servers, /NAMESPACE/NAME/mcp";
-    ApiError::new(StatusCode::FORBIDDEN, text).into_response()
+/// The layer before all servers as one: what the caller sees of them is known before its request is served.
+pub async fn look(State(access): State<Access>, who: Who, request: Request, next: Next) -> Response {
+    access.look(&who).await;
+    next.run(request).await
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::keys::KeyFile;
-    use crate::store::Uid;
-
-    fn parts(method: Method, uri: &str, headers: &[(&str, &str)]) -> http::Request<()> {
-        let request = Request::builder().method(method).uri(uri);
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        request.body(()).unwrap()
-    }
-
-    fn access(required: bool) -> (Access, String, Sealer) {
-        let directory = tempfile::tempdir().unwrap();
-        let file = KeyFile::new(directory.path());
-        let (_, key) = file.create("test", "call".parse().unwrap(), now(), None).unwrap();
-        let keys = Arc::new(file.list().unwrap().into_iter().collect());
-        let sealer = Sealer::new(&[7; 32], None);
-        (Access::new(required, true, keys, sealer.clone()), key.reveal().to_owned(), sealer)
-    }
-
-    #[test]
-    fn a_key_is_taken_from_headers_and_on_streams_from_the_query() {
-        let (access, key, _) = access(true);
-        let known = |request: &http::Request<()>| matches!(access.judge(request), Verdict::Known(_));
-        assert!(known(&parts(Method::POST, "/mcp", &[("authorization", &format!("bearer {key}"))])));
-        assert!(known(&parts(Method::POST, "/mcp", &[("x-api-key", &key)])));
-        let by_query = |uri: &str| access.judge(&parts(Method::GET, uri, &[]));
-        assert!(matches!(by_query(&format!("/x/sse?api_key={key}")), Verdict::ByQuery(_)));
-        assert_eq!(by_query(&format!("/servers?api_key={key}")), Verdict::Nothing);
-        assert_eq!(by_query("/sse?api_key=wrong"), Verdict::Invalid);
-        assert_eq!(access.judge(&parts(Method::GET, "/sse", &[("authorization", "Basic x")])), Verdict::Invalid);
-    }
-
-    #[test]
-    fn a_pass_is_good_for_posting_messages_of_a_known_key_only() {
-        let (access, key, sealer) = access(true);
-        let principal = access.verify(&key).unwrap().hash();
-        let seal = |kind, principal| {
-            let (server, instance, session) = ("s".to_owned(), Uid::from_bytes([1; 16]), "x".to_owned());
-            sealer.seal(&Handle { kind, server, instance, session, principal })
-        };
-        let judge =
-            |method, path: &str, handle: &str| access.judge(&parts(method, &format!("{path}?sessionId={handle}"), &[]));
-        let pass = seal(Kind::SsePass, principal);
-        assert_eq!(judge(Method::POST, "/s/message", &pass), Verdict::Pass(principal));
-        assert_eq!(judge(Method::POST, "/deploy", &pass), Verdict::Nothing);
-        assert_eq!(judge(Method::GET, "/s/sse", &pass), Verdict::Nothing);
-        assert_eq!(judge(Method::POST, "/s/message", &seal(Kind::Sse, principal)), Verdict::Nothing);
-        let revoked = seal(Kind::SsePass, PrincipalHash::from_bytes([9; 16]));
-        assert_eq!(judge(Method::POST, "/s/message", &revoked), Verdict::Nothing);
-    }
-}
+mod tests;

@@ -18,6 +18,7 @@ use wire::client::HttpClient;
 use wire::front::{Door, Unavailable};
 use wire::session::{Caller, Registry, SessionHandle, SessionId};
 
+use crate::access::{Access, View};
 use crate::keys::{Principal, PrincipalHash};
 use crate::routes::Routes;
 use crate::seal::{Handle, Kind, Sealer};
@@ -58,6 +59,8 @@ struct Inner {
     sealer: Sealer,
     /// This gateway, as handles name it.
     instance: Uid,
+    /// Knows what each caller sees.
+    access: Access,
     merged: Kept<Merged>,
     profiles: Mutex<HashMap<Capabilities, Kept<Profile>>>,
     sessions: Registry,
@@ -67,14 +70,15 @@ struct Inner {
 }
 
 impl Aggregate {
-    /// The servers of `routes` as one.
+    /// The servers of `routes` as one, each caller's as far as `access` says.
     /// `instance` is this gateway's own identity, as session handles name it.
-    pub fn new(routes: Routes, client: HttpClient, sealer: Sealer, instance: Uid) -> Self {
+    pub fn new(routes: Routes, client: HttpClient, sealer: Sealer, instance: Uid, access: Access) -> Self {
         Self(Arc::new(Inner {
             routes,
             client,
             sealer,
             instance,
+            access,
             merged: Kept::default(),
             profiles: Mutex::default(),
             sessions: Registry::default(),
@@ -89,7 +93,7 @@ impl Aggregate {
         let mut changes = self.0.routes.follow();
         loop {
             let change = *changes.borrow_and_update();
-            let merged = Merged::build(&self.0.routes.now(), |_| None, &self.0.merged.now());
+            let merged = Merged::build(&self.0.routes.now(), &View::All, |_| None, &self.0.merged.now());
             self.0.merged.publish(merged, change, Merged::differs);
             if changes.changed().await.is_err() {
                 return;
@@ -204,3 +208,6 @@ impl Door for Aggregate {
 fn principal(caller: &Caller) -> PrincipalHash {
     caller.0.parse().unwrap_or_else(|_| Principal::Anonymous.hash())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,9 +21,8 @@ pub use deploy::{DeployAnswer, EntryResult, EntryStatus, Summary, deploy};
 pub use openapi::openapi;
 pub use servers::{ServerView, delete_by_query, delete_server, get_server, list_servers, list_services, logs};
 
-use crate::access::{Access, Who, parameter};
+use crate::access::{Access, Action, Who, parameter};
 use crate::backend::{Backend, Refusal};
-use crate::keys::Scope;
 use crate::routes::{Route, RouteTable, Routes, identity};
 use wire::client::HttpClient;
 
@@ -136,15 +135,15 @@ pub struct ServerPath {
 }
 
 impl ServerPath {
-    /// The server, if the caller has `scope` where it is.
-    pub async fn find(&self, access: &Access, who: &Who, scope: Scope, table: &RouteTable) -> Option<Arc<Route>> {
+    /// The server, if the caller may do `action` with it.
+    pub async fn find(&self, access: &Access, who: &Who, action: Action, table: &RouteTable) -> Option<Arc<Route>> {
         let route = table.find(self.namespace.as_deref(), &self.name)?;
-        access.may(who, scope, route.namespace.as_deref()).await.then(|| Arc::clone(route))
+        access.may(who, action, route.namespace.as_deref()).await.then(|| Arc::clone(route))
     }
 
     /// That there is no such server, and which there are for this caller.
     pub async fn unknown(&self, access: &Access, who: &Who, table: &RouteTable) -> ApiError {
-        let names = access.visible(who, table).await.iter().map(|route| route.address()).collect();
+        let names = access.visible(who, Action::Get, table).await.iter().map(|route| route.address()).collect();
         ApiError::unknown_server(&self.to_string(), names)
     }
 }

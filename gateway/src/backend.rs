@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use mcp::names::ServerName;
 
-use crate::access::Who;
+use crate::access::{Action, Who};
 use crate::api::{Api, ApiError};
-use crate::keys::{PrincipalHash, Scope};
+use crate::keys::{Account, PrincipalHash};
 use crate::kubernetes::Cluster;
 use crate::local::Local;
 use crate::spec::ServerSpec;
@@ -29,6 +29,8 @@ pub struct Place {
     pub namespace: Option<Arc<str>>,
     /// Who deploys.
     pub principal: PrincipalHash,
+    /// The account of the cluster that it is; what a key may is decided by then.
+    pub account: Option<Arc<Account>>,
 }
 
 /// What became of a deployment.
@@ -72,8 +74,8 @@ pub enum Refusal {
 }
 
 impl Place {
-    /// The namespace asked for, or else the caller's own, when the caller may change what is there.
-    pub async fn of(api: &Api, who: &Who, asked: Option<&str>) -> Result<Self, ApiError> {
+    /// The namespace asked for, or else the caller's own, when the caller may do `action` there.
+    pub async fn of(api: &Api, who: &Who, asked: Option<&str>, action: Action) -> Result<Self, ApiError> {
         let home = api.access.home(who);
         if let (None, Some(asked)) = (&home, asked) {
             let text = format!("there is no namespace `{asked}`: this gateway runs its servers on one machine");
@@ -85,17 +87,27 @@ impl Place {
             return Err(ApiError::new(StatusCode::BAD_REQUEST, text));
         }
         let namespace = asked.map(Into::into).or(home);
-        if api.access.may(who, Scope::Deploy, namespace.as_deref()).await {
+        if api.access.may(who, action, namespace.as_deref()).await {
             let principal = who.caller.0.parse().unwrap_or_else(|_| crate::keys::Principal::Anonymous.hash());
-            return Ok(Self { namespace, principal });
+            return Ok(Self { namespace, principal, account: who.account().cloned() });
         }
-        let namespace = namespace.unwrap_or_default();
-        let text = format!(
-            "you may not change servers in the namespace `{namespace}`: a key deploys into the gateway's own place only, \
-             and an account needs the right to `create mcpservers` there"
-        );
-        Err(ApiError::new(StatusCode::FORBIDDEN, text))
+        Err(forbidden(who, action, namespace.as_deref()))
     }
+}
+
+/// That a caller may not do `action` there.
+pub(crate) fn forbidden(who: &Who, action: Action, namespace: Option<&str>) -> ApiError {
+    let namespace = namespace.unwrap_or_default();
+    let text = match who.account() {
+        Some(account) => lacks(account, action, namespace),
+        None => format!("keys are for one namespace, as far as deploying goes, which is not `{namespace}`"),
+    };
+    ApiError::new(StatusCode::FORBIDDEN, text)
+}
+
+/// That an account of the cluster may not.
+pub(crate) fn lacks(account: &Account, action: Action, namespace: &str) -> String {
+    format!("`{}` may not `{}` in the namespace `{namespace}`", account.name, action.right())
 }
 
 /// Whether it is a label of RFC 1123. It becomes part of an address of the API server.

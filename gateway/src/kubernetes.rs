@@ -30,7 +30,9 @@ mod deploy;
 mod endpoints;
 mod keys;
 mod manifest;
+mod owner;
 mod peers;
+mod secret;
 mod server;
 mod state;
 mod verdict;
@@ -114,7 +116,7 @@ impl World {
         let http = HttpClient::new(AddressPolicy::Any).signing(Arc::clone(&signer));
         let accounts = Accounts::new(client.clone(), settings.audience.clone());
         let deploy_namespace = settings.deploy_namespace.as_ref().unwrap_or(&namespace).as_str().into();
-        let rules = ClusterRules { accounts, deploy_namespace, routes: routes.clone() };
+        let rules = ClusterRules::new(accounts.clone(), deploy_namespace, routes.clone());
         let access = Access::in_cluster(required, query_keys, sealer.clone(), rules);
         let peers = Peers::new(settings.instance, sealer.clone(), HttpClient::new(AddressPolicy::Any));
 
@@ -125,9 +127,11 @@ impl World {
         let keys =
             follow_api_keys(api, settings.api_keys_secret.clone(), access.clone(), readiness.token("keys of clients"));
         tasks.spawn(keys);
-        tasks.spawn(peers.clone().follow(client.clone(), namespace, settings.service.clone()));
+        let known = readiness.token("the other replicas");
+        tasks.spawn(peers.clone().follow(client.clone(), namespace, settings.service.clone(), known));
         let (sender, written) = mpsc::channel(WRITTEN);
-        let cluster = Cluster { client: client.clone(), routes: routes.clone(), keys: seal_keys, written: sender };
+        let cluster =
+            Cluster { client: client.clone(), accounts, routes: routes.clone(), keys: seal_keys, written: sender };
         let ready = readiness.token("the cluster's servers");
         let controller = Controller::new(client, http.clone(), Arc::new(settings), routes, ready);
         Ok(Self { cluster, access, sealer, client: http, peers, controller, written, tasks })

@@ -10,6 +10,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::response::IntoResponse as _;
 use axum::routing::{MethodRouter, get, post};
@@ -17,15 +18,19 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use mcp::header::{HOP_PRINCIPAL, HOP_VERSION, MCP_SESSION_ID};
-use wire::client::HttpClient;
+use wire::client::{ClientError, HttpClient};
 use wire::front::{NeedsPass, Problem, allow, not_allowed};
 use wire::session::Caller;
 
-use crate::access::{Access, Who, parameter};
+use crate::access::{Access, Action, Who, parameter};
 use crate::api::{ApiError, ServerPath};
-use crate::keys::{PrincipalHash, Scope};
+use crate::keys::PrincipalHash;
 use crate::routes::{Endpoint, Route, Routes};
 use crate::seal::{Handle, Kind, Sealer};
+
+mod body;
+
+use body::Offered;
 
 /// The version of what gateway and sidecar say to each other.
 const HOP: HeaderValue = HeaderValue::from_static("1");
@@ -99,12 +104,12 @@ async fn stream(
     request: Request,
 ) -> Result<Response<Body>, Response<Body>> {
     let handle = parameter(request.uri().query().unwrap_or_default(), "sessionId");
-    let target = proxy.target(&server, &who, handle.as_deref(), Kind::Sse).await?;
+    let mut target = proxy.target(&server, &who, handle.as_deref(), Kind::Sse).await?;
     let path = match &target.session {
         Some(session) => format!("/sse?sessionId={session}"),
         None => "/sse".to_owned(),
     };
-    let response = proxy.forward(&target, &who.caller, path, request).await?;
+    let response = proxy.forward(&mut target, &who.caller, path, request).await?;
     let (parts, body) = response.into_parts();
     if parts.status != StatusCode::OK {
         return Ok(Response::from_parts(parts, Body::new(body)));
@@ -129,9 +134,9 @@ async fn message(
         let text = "`sessionId` is missing: post to the address that the stream's `endpoint` event gave";
         return Err(Problem::new(StatusCode::BAD_REQUEST, text).into_response());
     };
-    let target = proxy.target(&server, &who, Some(&handle), Kind::Sse).await?;
+    let mut target = proxy.target(&server, &who, Some(&handle), Kind::Sse).await?;
     let session = target.session.clone().unwrap_or_default();
-    let response = proxy.forward(&target, &who.caller, format!("/message?sessionId={session}"), request).await?;
+    let response = proxy.forward(&mut target, &who.caller, format!("/message?sessionId={session}"), request).await?;
     Ok(response.map(Body::new))
 }
 
@@ -144,12 +149,12 @@ async fn streamable(
 ) -> Result<Response<Body>, Response<Body>> {
     let handle = request.headers_mut().remove(SESSION);
     let handle = handle.as_ref().map(|value| value.to_str().unwrap_or_default());
-    let target = proxy.target(&server, &who, handle, Kind::Streamable).await?;
+    let mut target = proxy.target(&server, &who, handle, Kind::Streamable).await?;
     if let Some(session) = &target.session {
         let value = HeaderValue::from_str(session).map_err(|_| Problem::no_session().into_response())?;
         request.headers_mut().insert(SESSION, value);
     }
-    let mut response = proxy.forward(&target, &who.caller, "/mcp".to_owned(), request).await?;
+    let mut response = proxy.forward(&mut target, &who.caller, "/mcp".to_owned(), request).await?;
     if let Some(session) = response.headers().get(SESSION).and_then(|value| value.to_str().ok()) {
         let sealed = proxy.seal(&target, Kind::Streamable, session);
         let value =
@@ -168,7 +173,7 @@ impl Proxy {
         handle: Option<&str>,
         kind: Kind,
     ) -> Result<Target, Response<Body>> {
-        let Some(route) = server.find(&self.access, who, Scope::Call, &self.routes.now()).await else {
+        let Some(route) = server.find(&self.access, who, Action::Call, &self.routes.now()).await else {
             return Err(server.unknown(&self.access, who, &self.routes.now()).await.into_response());
         };
         let (address, principal) = (server.to_string(), principal(&who.caller));
@@ -188,31 +193,70 @@ impl Proxy {
         Ok(Target { route, endpoint, address, session: Some(handle.session), principal })
     }
 
-    /// Passes a request on to a sidecar.
+    /// Passes a request on to a sidecar: to the one that has its session, or to any that takes new ones.
     async fn forward(
         &self,
-        target: &Target,
+        target: &mut Target,
         caller: &Caller,
         path: String,
         request: Request,
     ) -> Result<Response<Incoming>, Response<Body>> {
         let (mut parts, body) = request.into_parts();
-        let fail = |why: &dyn std::fmt::Display| unavailable(&target.route, &why.to_string());
+        let route = Arc::clone(&target.route);
+        let fail = |why: &dyn std::fmt::Display| unavailable(&route, &why.to_string());
         parts.uri = path.parse::<Uri>().map_err(|error| fail(&error))?;
         strip(&mut parts.headers);
         let principal = HeaderValue::from_str(&caller.0).map_err(|error| fail(&error))?;
         parts.headers.insert(HOP_PRINCIPAL, principal);
         parts.headers.insert(HOP_VERSION, HOP);
+        let response = match target.session {
+            Some(_) => match self.send(target, parts, wire::client::streamed(body)).await {
+                // The session was in the memory of who listened there.
+                Err(ClientError::Connect { refused: true, .. }) => return Err(Problem::no_session().into_response()),
+                response => response,
+            },
+            None => self.send_anywhere(target, &parts, Offered::new(body)).await,
+        };
+        let mut response = response.map_err(|error| fail(&error))?;
+        strip(response.headers_mut());
+        Ok(response)
+    }
+
+    async fn send(
+        &self,
+        target: &Target,
+        parts: Parts,
+        body: wire::client::Body,
+    ) -> Result<Response<Incoming>, ClientError> {
         // Streams last long: they share one connection, calls have pooled ones.
         let long = parts.method == Method::GET;
-        let mut outgoing = hyper::Request::new(wire::client::streamed(body));
+        let mut outgoing = hyper::Request::new(body);
         (*outgoing.method_mut(), *outgoing.uri_mut(), *outgoing.headers_mut()) =
             (parts.method, parts.uri, parts.headers);
         let client = self.client.for_server(target.route.uid);
         let client = if long { client.long_streams() } else { client };
-        let mut response = client.request(&target.endpoint.address, outgoing).await.map_err(|error| fail(&error))?;
-        strip(response.headers_mut());
-        Ok(response)
+        client.request(&target.endpoint.address, outgoing).await
+    }
+
+    /// Sends a request that no sidecar has to get in particular. A pod may be gone before its endpoint is; nothing has
+    /// been sent then, and the next one is asked.
+    async fn send_anywhere(
+        &self,
+        target: &mut Target,
+        parts: &Parts,
+        body: Offered,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let mut gone = Vec::new();
+        loop {
+            let answer = self.send(target, parts.clone(), wire::client::streamed(body.clone())).await;
+            let Err(ClientError::Connect { .. }) = &answer else { return answer };
+            gone.push(target.endpoint.instance);
+            let now = self.routes.now();
+            let route = now.by_id(&target.route.id()).filter(|route| route.uid == target.route.uid);
+            let mut others = route.into_iter().flat_map(|route| &route.endpoints);
+            let Some(other) = others.find(|it| !it.draining && !gone.contains(&it.instance)) else { return answer };
+            target.endpoint = other.clone();
+        }
     }
 
     fn seal(&self, target: &Target, kind: Kind, session: &str) -> String {

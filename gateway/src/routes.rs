@@ -295,10 +295,10 @@ impl Collector for Routes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn route(name: &str, draining: &[bool]) -> Route {
+    pub(crate) fn route(name: &str, draining: &[bool]) -> Route {
         let accepted = crate::spec::parse_servers(r#"{"mcpServers":{"x":{"command":"y"}}}"#, 1000).unwrap();
         let spec = accepted.entries.into_iter().next().unwrap().outcome.unwrap().spec;
         let endpoint = |(n, draining): (usize, &bool)| Endpoint {

@@ -89,7 +89,7 @@ pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
     drop(starting);
 
     let World { access, sealer, client, backend, peers, instance, path, work: desired, mut tasks } = world;
-    let aggregate = Aggregate::new(routes.clone(), client.clone(), sealer.clone(), instance);
+    let aggregate = Aggregate::new(routes.clone(), client.clone(), sealer.clone(), instance, access.clone());
     let proxy = Proxy { routes: routes.clone(), sealer, client: client.clone(), access: access.clone() };
     let max_body = settings.max_body;
     let api = Api { backend, access: access.clone(), routes: routes.clone(), client, path, max_body };
@@ -105,6 +105,7 @@ pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
     let table = router::table(&aggregate, &proxy, &api, max_body);
     let router = router::router(table, gates, &readiness);
 
+    tasks.spawn(access.clone().keep_views());
     tasks.spawn(end_streams(access, streams));
     tasks.spawn(aggregate.clone().follow());
     let work = async {

@@ -6,6 +6,7 @@
 mod document;
 mod duration;
 mod entry;
+mod exposed;
 pub(crate) mod fields;
 mod mask;
 pub(crate) mod node;
@@ -24,6 +25,7 @@ pub(crate) use document::servers;
 pub use document::{Accepted, Entry, Parsed, parse_servers};
 pub use entry::EntryError;
 pub(crate) use entry::{Author, read_entry};
+pub use exposed::Exposed;
 pub use mask::{Masked, looks_secret, redact_url};
 pub use node::{Position, Problem};
 pub use program::{MissingProgram, find_program, is_executable};
@@ -190,6 +192,11 @@ impl ServerSpec {
     pub fn digest(&self) -> [u8; 32] {
         let bytes = serde_json::to_vec(self).expect("strings, numbers and maps with string keys serialize");
         Sha256::digest(bytes).into()
+    }
+
+    /// What looks secret where it can be read: in arguments, and in the URL.
+    pub fn exposed(&self) -> Vec<Exposed> {
+        exposed::exposed(self)
     }
 
     /// The spec as people may see it in lists and in the deploy API.

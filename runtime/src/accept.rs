@@ -5,7 +5,7 @@
 //! between requests by [`KEEP_ALIVE`]. Time limits of a request's body are the handler's.
 //!
 //! When the drain begins, the listener closes, idle connections close, and each of the others closes
-//! after the answers it owes. A stream has to end itself: `stream.take_until(drain.started())`.
+//! after the answers it owes: with an answer that says so, or after a quiet moment. A stream has to end itself: `stream.take_until(drain.started())`.
 
 use std::{convert::Infallible, error::Error, pin::pin, sync::Arc, time::Duration};
 
@@ -22,6 +22,7 @@ use crate::{limits, listen::Listener, shutdown::Drain};
 
 mod acceptor;
 mod connection;
+mod quiet;
 mod transport;
 
 use acceptor::Acceptor;
@@ -81,7 +82,7 @@ impl Server {
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
         S: Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
-        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
     {
         let streams = Streams(TaskTracker::new());
         let http = http(streams.clone(), self.max_streams);

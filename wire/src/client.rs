@@ -173,6 +173,8 @@ pub enum ClientError {
         to: String,
         /// Why not.
         reason: String,
+        /// Whether nobody listens there; otherwise it cannot be told.
+        refused: bool,
     },
     /// The connection broke when the request had been sent, at least in part.
     #[error("the connection to {to} broke before an answer came: {reason}")]
@@ -211,7 +213,9 @@ impl ClientError {
         } else {
             "; see that it runs and that the address is right"
         };
-        Self::Connect { to, reason: reason + hint }
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let refused = matches!(io, Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound));
+        Self::Connect { to, reason: reason + hint, refused }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What all servers offer, merged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use std::num::NonZeroUsize;
 use wire::status::Catalogue;
 
+use crate::access::View;
 use crate::routes::{Route, RouteTable};
 use crate::store::Uid;
 
@@ -30,10 +31,19 @@ pub(super) struct Merged {
     pub(super) tool_names: Names,
     pub(super) prompt_names: Names,
     /// The members, by name.
-    pub(super) members: BTreeMap<String, Uid>,
+    pub(super) members: BTreeMap<String, Member>,
+    /// The namespaces that they are in.
+    pub(super) namespaces: BTreeSet<Arc<str>>,
     /// The members' instructions, under their names.
     pub(super) instructions: String,
     unavailable: Vec<String>,
+}
+
+/// A server that is one of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) uid: Uid,
+    pub(super) namespace: Option<Arc<str>>,
 }
 
 /// One list.
@@ -67,10 +77,17 @@ impl Kind {
 }
 
 impl Merged {
-    /// Merges what the servers offer: `better` is asked first for a server's catalogue, then its status. A list that
-    /// is as in `old` is taken from there.
-    pub(super) fn build(table: &RouteTable, better: impl Fn(&Route) -> Option<Arc<Catalogue>>, old: &Self) -> Self {
-        let routes: Vec<_> = table.iter().filter(|route| route.spec.route.aggregate && !route.spec.suspend).collect();
+    /// Merges what the servers offer that `view` shows: `better` is asked first for a server's catalogue, then its
+    /// status. A list that is as in `old` is taken from there.
+    pub(super) fn build(
+        table: &RouteTable,
+        view: &View,
+        better: impl Fn(&Route) -> Option<Arc<Catalogue>>,
+        old: &Self,
+    ) -> Self {
+        let offered = |route: &Route| route.spec.route.aggregate && !route.spec.suspend;
+        let shown = |route: &Route| offered(route) && view.shows(route.namespace.as_deref());
+        let routes: Vec<_> = table.iter().filter(|route| shown(route)).collect();
         let better: Vec<_> = routes.iter().map(|route| better(route)).collect();
         let catalogues: Vec<(&Route, &Catalogue)> = routes
             .iter()
@@ -106,7 +123,8 @@ impl Merged {
             resources: list(|it| &it.resources, &moved("uri"), &old.resources),
             templates: list(|it| &it.resource_templates, &moved("uriTemplate"), &old.templates),
             instructions: instructions(&catalogues),
-            members: routes.iter().map(|route| (route.name.to_string(), route.uid)).collect(),
+            members: routes.iter().map(|route| (route.name.to_string(), Member::of(route))).collect(),
+            namespaces: routes.iter().filter_map(|route| route.namespace.clone()).collect(),
             unavailable: routes.iter().filter(|route| !route.is_ready()).map(|route| route.name.to_string()).collect(),
             tool_names,
             prompt_names,
@@ -149,6 +167,12 @@ impl Merged {
             format!(r#","_meta":{{"{UNAVAILABLE}":[{}]}}"#, names.join(","))
         };
         Ok([format!(r#"{{"{}":["#, kind.key()).into(), items, format!("]{next}{meta}}}").into()])
+    }
+}
+
+impl Member {
+    fn of(route: &Route) -> Self {
+        Self { uid: route.uid, namespace: route.namespace.clone() }
     }
 }
 

@@ -143,7 +143,8 @@ pub(super) struct Opener {
 }
 
 impl Opener {
-    /// Opens a session of server `name`, with the client's own `initialize` parameters; and what has to run for it.
+    /// Opens a session of server `name`, with the client's own `initialize` parameters; and what has to run for it. `None`
+    /// when the name means another server by now, which the client may not see.
     pub(super) async fn open(
         &self,
         name: &str,
@@ -159,7 +160,7 @@ impl Opener {
         ];
         let sidecar = Sidecar {
             name: name.to_owned(),
-            id: self.routes.get(name).map_or_else(|| name.to_owned(), |route| route.id()),
+            id: self.routes.get(name).filter(|route| route.uid == uid)?.id(),
             routes: self.routes.clone(),
             client: self.client.clone(),
             headers: headers.into_iter().collect(),

@@ -17,6 +17,7 @@ use wire::status::{Catalogue, Status};
 
 use super::catalogue::Merged;
 use super::kept::Kept;
+use crate::access::View;
 use crate::routes::{Route, RouteTable, Routes};
 use crate::store::Uid;
 
@@ -125,7 +126,7 @@ fn publish(table: &RouteTable, known: &HashMap<Asked, Known>, profile: &Kept<Pro
         Known::Said(catalogue) => Some(Arc::clone(catalogue)),
         Known::Asked | Known::Silent(_) => None,
     };
-    let merged = Arc::new(Merged::build(table, better, &profile.now().merged));
+    let merged = Arc::new(Merged::build(table, &View::All, better, &profile.now().merged));
     let named = |route: &Arc<Route>| Some((route.name.to_string(), better(route)?));
     let catalogues = table.iter().filter_map(named).collect();
     let complete = !known.values().any(|it| matches!(it, Known::Asked));

@@ -14,18 +14,19 @@ use mcp::session::mux::Relation;
 use mcp::session::streams::{Delivery, Transport};
 use mcp::session::{Clock, SessionKey};
 use mcp::version::Version;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use wire::clients::Clients;
 use wire::hub::Stop;
 use wire::session::{COMMAND_QUEUE, Caller, Command, Departures, SessionHandle, SessionId};
 
-use super::catalogue::Merged;
+use super::catalogue::{Member, Merged};
 use super::kept::Follower;
 use super::member::Opener;
 use super::members::Members;
 use super::profile::{Capabilities, Profile};
-use super::{Aggregate, IDLE};
+use super::{Aggregate, IDLE, principal};
+use crate::access::View;
 
 mod client;
 mod own;
@@ -49,6 +50,9 @@ pub(super) struct Session {
     commands: mpsc::Receiver<Command>,
     merged: Follower<Merged>,
     profile: Option<Follower<Profile>>,
+    /// What the client may see of them, and what was last known of that.
+    views: watch::Receiver<Arc<View>>,
+    view: Arc<View>,
     /// What members offer to this session in particular.
     own: Own,
     /// The lists as the client was last told of.
@@ -114,6 +118,8 @@ impl Session {
         let mut clients = Clients::new(aggregate.0.sessions.clone(), &tx);
         let key = SessionKey(0);
         let handle = clients.add(key, (id, caller.clone(), transport), Clock::ZERO);
+        let views = aggregate.0.access.view(principal(&caller));
+        let view = Arc::clone(&views.borrow());
         let opener = Opener {
             routes: aggregate.0.routes.clone(),
             client: aggregate.0.client.clone(),
@@ -128,6 +134,8 @@ impl Session {
             commands,
             merged,
             profile: None,
+            views,
+            view,
             own: Own::default(),
             told: [0; 3],
             hello: None,
@@ -176,11 +184,16 @@ impl Session {
     }
 
     async fn wake(&mut self, draining: bool) -> Wake {
-        let Self { commands, departures, members, merged, profile, aggregate, look_for_idle, .. } = self;
+        let Self { commands, departures, members, merged, profile, views, aggregate, look_for_idle, .. } = self;
         let profile = async {
             match profile {
                 Some(profile) => profile.changed().await,
                 None => std::future::pending().await,
+            }
+        };
+        let viewed = async {
+            if views.changed().await.is_err() {
+                std::future::pending::<()>().await;
             }
         };
         tokio::select! {
@@ -188,6 +201,7 @@ impl Session {
             (name, delivery) = members.next() => Wake::Member(name, delivery),
             () = merged.changed() => Wake::Lists,
             () = profile => Wake::Lists,
+            () = viewed => Wake::Lists,
             () = departures.arrived() => Wake::Departures,
             () = tokio::time::sleep_until(*look_for_idle) => Wake::Look,
             () = aggregate.0.draining.cancelled(), if !draining => Wake::Drain,
@@ -204,6 +218,10 @@ impl Session {
     }
 
     async fn command(&mut self, command: Command) {
+        // What was taken from the client goes before what it asks for.
+        if self.views.has_changed().unwrap_or_default() {
+            self.lists_changed();
+        }
         let now = self.now();
         match command {
             Command::Post { session, messages, stream } => {
@@ -223,6 +241,13 @@ impl Session {
         if let Some(own) = &self.own.merged {
             return Arc::clone(own);
         }
+        // More may have been merged a moment ago than this client sees; the lists of its own are on their way then.
+        let common = self.common();
+        if self.view.shows_all(&common.namespaces) { common } else { Arc::default() }
+    }
+
+    /// The lists for clients like this one that see every server.
+    fn common(&self) -> Arc<Merged> {
         match &self.profile {
             Some(profile) if profile.now().merged.versions() != [0; 3] => Arc::clone(&profile.now().merged),
             _ => self.merged.now(),
@@ -243,6 +268,9 @@ impl Session {
         drop(tokio::time::timeout(CATCH_UP, reached).await);
         if self.merged.has_changed() || self.profile.as_ref().is_some_and(Follower::has_changed) {
             self.lists_changed();
+        } else if self.own.shows < change {
+            // Which servers do not work now is no news, but it stands in the lists.
+            self.merge_own();
         }
     }
 
@@ -254,8 +282,10 @@ impl Session {
     /// Tells the client which lists have changed, and lets go of servers that are gone.
     fn lists_changed(&mut self) {
         self.merged.see();
+        self.view = Arc::clone(&self.views.borrow_and_update());
         let merged = self.merged.now();
-        let gone = self.members.names(|name, uid| merged.members.get(name) != Some(&uid));
+        let same = |it: &Member, uid| it.uid == uid && self.view.shows(it.namespace.as_deref());
+        let gone = self.members.names(|name, uid| merged.members.get(name).is_none_or(|it| !same(it, uid)));
         for name in &gone {
             self.lose(name, "it has been removed");
         }
@@ -273,6 +303,7 @@ impl Session {
 
     fn adopt_capabilities(&mut self, raw: &str) {
         self.profile = self.aggregate.profile(&Capabilities::of(raw));
+        self.merge_own();
         self.told = self.lists().versions();
     }
 

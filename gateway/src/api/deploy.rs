@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep_until};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Api, ApiError, JsonText, Params};
-use crate::access::Who;
+use crate::access::{Action, Who};
 use crate::backend::{Deployed, Place};
 use crate::routes::identity;
-use crate::spec::{Accepted, Entry, ServerSpec, Target, is_executable, parse_duration, parse_servers};
+use crate::spec::{Accepted, Entry, Exposed, ServerSpec, Target, is_executable, parse_duration, parse_servers};
 
 /// The longest time that an answer is kept waiting for.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -71,6 +71,10 @@ pub struct EntryResult {
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What was accepted without effect; and arguments and parts of a URL that look secret, by name: they can be read by
+    /// others, as variables (`env`) and `headers` cannot.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     /// What an answer about this entry alone would be.
     #[serde(skip)]
     code: StatusCode,
@@ -107,7 +111,7 @@ pub struct Summary {
         (status = 200, body = DeployAnswer, description = "Every entry is durably accepted"),
         (status = 400, body = DeployRefusal, description = "Bad JSON, with line and column; or an entry is not accepted: `results` says which and why, and the valid ones are deployed"),
         (status = 401, body = ApiError, description = "No valid key"),
-        (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
+        (status = 403, body = ApiError, description = "The key has not the scope `deploy`, the account lacks the right that the text names, or the `Host` or `Origin` is not one that is answered"),
         (status = 409, body = DeployAnswer, description = "The configuration file, or somebody else in the cluster, defines an entry's server otherwise, and nothing is wrong with the others"),
         (status = 413, body = ApiError, description = "The body is too large"),
         (status = 415, body = ApiError, description = "The body is not declared to be JSON"),
@@ -124,7 +128,7 @@ pub async fn deploy(
     let bad = |text: String| ApiError::new(StatusCode::BAD_REQUEST, text);
     let wait = query.wait.as_deref().map(parse_duration).transpose().map_err(|e| bad(format!("`wait`: {e}")))?;
     let parsed = parse_servers(&text, api.max_body).map_err(|problem| bad(problem.to_string()))?;
-    let place = Place::of(&api, &who, query.namespace.as_deref()).await?;
+    let place = Place::of(&api, &who, query.namespace.as_deref(), Action::Create).await?;
     let end = wait.map(|wait| Instant::now() + wait.min(LONGEST_WAIT));
     let results = join_all(parsed.entries.into_iter().map(|entry| deploy_entry(&api, &place, entry, end))).await;
     Ok(answer(results, parsed.warnings).into_response())
@@ -137,9 +141,10 @@ async fn deploy_entry(api: &Api, place: &Place, entry: Entry, wait: Option<Insta
         status: EntryStatus::Failed,
         message: error.clone(),
         error: Some(error),
+        warnings: Vec::new(),
         code,
     };
-    let Accepted { name: server, spec, warnings } = match outcome {
+    let Accepted { name: server, spec, mut warnings } = match outcome {
         Ok(accepted) => accepted,
         Err(error) => return failed(StatusCode::BAD_REQUEST, error.to_string()),
     };
@@ -147,6 +152,7 @@ async fn deploy_entry(api: &Api, place: &Place, entry: Entry, wait: Option<Insta
         return failed(StatusCode::BAD_REQUEST, error);
     }
     let id = identity(place.namespace.as_deref(), server.as_str());
+    warnings.extend(spec.exposed().iter().filter_map(|it| open_secret(it, place.namespace.is_some())));
     let deployed = match api.backend.deploy(place, server, spec).await {
         Ok(deployed) => deployed,
         Err(refusal) => return failed(refusal.status(), refusal.to_string()),
@@ -161,7 +167,26 @@ async fn deploy_entry(api: &Api, place: &Place, entry: Entry, wait: Option<Insta
         None => state(api, &id),
     };
     let message = [&[words.to_owned(), state], warnings.as_slice()].concat().join("; ");
-    EntryResult { name, status, message, error: None, code: StatusCode::OK }
+    EntryResult { name, status, message, error: None, warnings, code: StatusCode::OK }
+}
+
+/// What to know about something that looks secret; `None` where nobody else can read it.
+fn open_secret(exposed: &Exposed, in_cluster: bool) -> Option<String> {
+    match (exposed, in_cluster) {
+        (Exposed::Argument(name), true) => Some(format!(
+            "argument {name} looks secret, and stands in the McpServer for everybody to read who may get it: give it in \
+             `env`, which is put into a Secret"
+        )),
+        (Exposed::Argument(name), false) => Some(format!(
+            "argument {name} looks secret, and every list of this machine's processes shows it: give it in `env`"
+        )),
+        (Exposed::Parameter(name), true) => Some(format!(
+            "{name} in the `url` looks secret, and stands in the McpServer for everybody to read who may get it: give \
+             it in `headers`, which are put into a Secret"
+        )),
+        // The sidecar is told, and nobody else.
+        (Exposed::Parameter(_), false) => None,
+    }
 }
 
 /// On one machine a missing program is found before anything is changed.

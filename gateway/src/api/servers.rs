@@ -13,9 +13,8 @@ use utoipa::{IntoParams, ToSchema};
 use wire::status::{LastExit, Phase};
 
 use super::{Api, ApiError, Params, ServerPath};
-use crate::access::Who;
-use crate::backend::Place;
-use crate::keys::Scope;
+use crate::access::{Action, Who};
+use crate::backend::{Place, forbidden};
 use crate::routes::{Origin, Route};
 use crate::spec::Masked;
 use crate::store::Timestamp;
@@ -116,17 +115,17 @@ fn view(route: &Route) -> ServerView {
 #[utoipa::path(get, path = "/servers", responses(
     (status = 200, body = [ServerView]),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, the account lacks the right that the text names, or the `Host` or `Origin` is not one that is answered"),
 ))]
 pub async fn list_servers(State(api): State<Api>, who: Who) -> Json<Vec<ServerView>> {
-    Json(api.access.visible(&who, &api.routes.now()).await.iter().map(|route| view(route)).collect())
+    Json(api.access.visible(&who, Action::List, &api.routes.now()).await.iter().map(|route| view(route)).collect())
 }
 
 /// The same under its older name.
 #[utoipa::path(get, path = "/services", responses(
     (status = 200, body = [ServerView]),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, the account lacks the right that the text names, or the `Host` or `Origin` is not one that is answered"),
 ))]
 pub async fn list_services(state: State<Api>, who: Who) -> Json<Vec<ServerView>> {
     list_servers(state, who).await
@@ -136,24 +135,22 @@ pub async fn list_services(state: State<Api>, who: Who) -> Json<Vec<ServerView>>
 #[utoipa::path(get, path = "/servers/{name}", params(("name" = String, Path, description = "The server's name")), responses(
     (status = 200, body = ServerView),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, the account lacks the right that the text names, or the `Host` or `Origin` is not one that is answered"),
     (status = 404, body = ApiError, description = "No such server; `servers` lists those there are"),
 ))]
 pub async fn get_server(State(api): State<Api>, server: ServerPath, who: Who) -> Result<Json<ServerView>, ApiError> {
     let table = api.routes.now();
-    for scope in [Scope::Deploy, Scope::Call] {
-        if let Some(route) = server.find(&api.access, &who, scope, &table).await {
-            return Ok(Json(view(&route)));
-        }
+    match server.find(&api.access, &who, Action::Get, &table).await {
+        Some(route) => Ok(Json(view(&route))),
+        None => Err(server.unknown(&api.access, &who, &table).await),
     }
-    Err(server.unknown(&api.access, &who, &table).await)
 }
 
 /// Removes a server.
 #[utoipa::path(delete, path = "/servers/{name}", params(("name" = String, Path, description = "The server's name")), responses(
     (status = 200, description = "It is removed for good"),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, the account lacks the right that the text names, or the `Host` or `Origin` is not one that is answered"),
     (status = 404, body = ApiError, description = "No such server"),
     (status = 409, body = ApiError, description = "The configuration file defines it"),
     (status = 503, body = ApiError, description = "The gateway is stopping"),
@@ -181,7 +178,7 @@ pub struct DeleteQuery {
     (status = 200, description = "It is removed for good"),
     (status = 400, body = ApiError, description = "`name` is missing"),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, the account lacks the right that the text names, or the `Host` or `Origin` is not one that is answered"),
     (status = 404, body = ApiError, description = "No such server"),
     (status = 409, body = ApiError, description = "The configuration file defines it"),
     (status = 503, body = ApiError, description = "The gateway is stopping"),
@@ -198,7 +195,7 @@ pub async fn delete_by_query(
 }
 
 async fn remove(api: &Api, server: &ServerPath, who: &Who) -> Result<impl IntoResponse + use<>, ApiError> {
-    let place = Place::of(api, who, server.namespace.as_deref()).await?;
+    let place = Place::of(api, who, server.namespace.as_deref(), Action::Delete).await?;
     let removed = match ServerName::parse(&server.name) {
         Ok(name) => api.backend.delete(&place, name).await?,
         Err(_) => false,
@@ -225,7 +222,7 @@ pub struct LogsQuery {
     (status = 200, content_type = "text/plain", description = "The lines, oldest first"),
     (status = 400, body = ApiError, description = "`lines` is no number"),
     (status = 401, body = ApiError, description = "No valid key"),
-    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, or the `Host` or `Origin` is not one that is answered"),
+    (status = 403, body = ApiError, description = "The key has not the scope `deploy`, the account lacks the right that the text names, or the `Host` or `Origin` is not one that is answered"),
     (status = 404, body = ApiError, description = "No such server"),
     (status = 429, body = ApiError, description = "The caller has as many streams open as it may"),
     (status = 503, body = ApiError, description = "It does not run at the moment"),
@@ -237,9 +234,13 @@ pub async fn logs(
     who: Who,
 ) -> Result<Response, ApiError> {
     let table = api.routes.now();
-    let Some(route) = server.find(&api.access, &who, Scope::Deploy, &table).await else {
+    let Some(route) = server.find(&api.access, &who, Action::Get, &table).await else {
         return Err(server.unknown(&api.access, &who, &table).await);
     };
+    let namespace = route.namespace.as_deref();
+    if !api.access.may(&who, Action::ReadLog, namespace).await {
+        return Err(forbidden(&who, Action::ReadLog, namespace));
+    }
     let down =
         |why: &str| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, format!("server `{server}` has no log: {why}"));
     let endpoint = route.endpoints.last().ok_or_else(|| down(&route.status.message))?;

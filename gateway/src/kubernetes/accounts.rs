@@ -10,7 +10,8 @@ use kube::{Api, Client};
 use sha2::{Digest as _, Sha256};
 
 use super::cache::{Cache, Keep};
-use crate::keys::{Account, Principal, PrincipalHash, Scope};
+use crate::access::Right;
+use crate::keys::{Account, Principal, PrincipalHash};
 
 /// Both kinds of answers, and how long one stands in for an API server that is away.
 const KEEP: Keep = Keep { yes: Duration::from_secs(10), no: Duration::from_secs(2), outage: Duration::from_secs(300) };
@@ -30,13 +31,13 @@ pub struct Away;
 pub struct Accounts(Arc<Inner>);
 
 /// What somebody may, and in which namespace.
-type Right = (Arc<Account>, Scope, Arc<str>);
+type Asked = (Arc<Account>, Right, Arc<str>);
 
 struct Inner {
     client: Client,
     audience: String,
     tokens: Mutex<Cache<[u8; 32], Option<Arc<Account>>>>,
-    rights: Mutex<Cache<Right, bool>>,
+    rights: Mutex<Cache<Asked, bool>>,
     seen: Mutex<Cache<PrincipalHash, bool>>,
 }
 
@@ -69,11 +70,10 @@ impl Accounts {
         Ok(account)
     }
 
-    /// Whether an account has a scope in a namespace: `create mcpservers` is to deploy, `get mcpservers` is to call. It has
-    /// not where nobody can be asked.
-    pub async fn may(&self, account: &Arc<Account>, scope: Scope, namespace: &str) -> bool {
-        let key = (Arc::clone(account), scope, namespace.into());
-        kept(&self.0.rights, key, |may| *may, self.ask(account, scope, namespace)).await.unwrap_or(false)
+    /// Whether an account has a right in a namespace. It has not where nobody can be asked.
+    pub async fn may(&self, account: &Arc<Account>, right: Right, namespace: &str) -> bool {
+        let key = (Arc::clone(account), right, namespace.into());
+        kept(&self.0.rights, key, |may| *may, self.ask(account, right, namespace)).await.unwrap_or(false)
     }
 
     /// Those that were here not long ago.
@@ -88,9 +88,9 @@ impl Accounts {
         Ok(answer.status.and_then(|status| account(status, &self.0.audience)).map(Arc::new))
     }
 
-    async fn ask(&self, account: &Account, scope: Scope, namespace: &str) -> Result<bool, kube::Error> {
+    async fn ask(&self, account: &Account, right: Right, namespace: &str) -> Result<bool, kube::Error> {
         let review =
-            SubjectAccessReview { spec: question(account, scope, namespace), ..SubjectAccessReview::default() };
+            SubjectAccessReview { spec: question(account, right, namespace), ..SubjectAccessReview::default() };
         let answer = Api::all(self.0.client.clone()).create(&PostParams::default(), &review).await?;
         Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
     }
@@ -121,7 +121,7 @@ async fn kept<K: std::hash::Hash + Eq, V: Clone>(
                 |it| it.err().map_or_else(String::new, |it| it.to_string()),
             );
             tracing::warn!(error, "the API server cannot be asked who may call");
-            lock().stale(&key, now).ok_or(Away)
+            lock().stale(&key, KEEP.no, now).ok_or(Away)
         }
     }
 }
@@ -138,20 +138,17 @@ fn account(status: TokenReviewStatus, audience: &str) -> Option<Account> {
     })
 }
 
-fn question(account: &Account, scope: Scope, namespace: &str) -> SubjectAccessReviewSpec {
-    let verb = match scope {
-        Scope::Call => "get",
-        Scope::Deploy => "create",
-    };
+fn question(account: &Account, right: Right, namespace: &str) -> SubjectAccessReviewSpec {
     SubjectAccessReviewSpec {
         user: Some(account.name.clone()),
         uid: account.uid.clone(),
         groups: Some(account.groups.clone()),
         extra: Some(account.extra.clone()),
         resource_attributes: Some(ResourceAttributes {
-            group: Some(api::labels::GROUP.to_owned()),
-            resource: Some("mcpservers".to_owned()),
-            verb: Some(verb.to_owned()),
+            group: Some(right.group.to_owned()),
+            resource: Some(right.resource.to_owned()),
+            subresource: right.subresource.map(ToOwned::to_owned),
+            verb: Some(right.verb.to_owned()),
             namespace: Some(namespace.to_owned()),
             ..ResourceAttributes::default()
         }),
@@ -162,6 +159,7 @@ fn question(account: &Account, scope: Scope, namespace: &str) -> SubjectAccessRe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Action;
 
     fn status(json: &str) -> TokenReviewStatus {
         serde_json::from_str(json).unwrap()
@@ -196,9 +194,9 @@ mod tests {
     }
 
     #[test]
-    fn to_deploy_is_to_create_and_to_call_is_to_get() {
+    fn the_cluster_is_asked_whether_somebody_has_a_right_in_a_namespace() {
         let account = Account { name: "jane".into(), groups: vec!["devs".into()], ..Account::default() };
-        let asked = [Scope::Deploy, Scope::Call].map(|scope| question(&account, scope, "team"));
+        let asked = [Action::Delete, Action::ReadLog].map(|action| question(&account, action.right(), "team"));
         insta::assert_json_snapshot!(asked[0], @r#"
         {
           "extra": {},
@@ -209,11 +207,13 @@ mod tests {
             "group": "mcpgateway.dev",
             "namespace": "team",
             "resource": "mcpservers",
-            "verb": "create"
+            "verb": "delete"
           },
           "user": "jane"
         }
         "#);
-        assert_eq!(asked[1].resource_attributes.as_ref().unwrap().verb.as_deref(), Some("get"));
+        let log = asked[1].resource_attributes.as_ref().unwrap();
+        assert_eq!((log.resource.as_deref(), log.subresource.as_deref()), (Some("pods"), Some("log")));
+        assert_eq!((log.group.as_deref(), log.verb.as_deref()), (Some(""), Some("get")));
     }
 }

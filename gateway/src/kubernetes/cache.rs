@@ -39,9 +39,11 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         self.0.get(key).filter(|kept| now < kept.fresh_until).map(|kept| kept.value.clone())
     }
 
-    /// An answer that will do when nobody can be asked.
-    pub(super) fn stale(&self, key: &K, now: Instant) -> Option<V> {
-        self.0.get(key).filter(|kept| now < kept.until).map(|kept| kept.value.clone())
+    /// An answer that will do when nobody can be asked; nor is it asked for again during `pause`.
+    pub(super) fn stale(&mut self, key: &K, pause: Duration, now: Instant) -> Option<V> {
+        let kept = self.0.get_mut(key).filter(|kept| now < kept.until)?;
+        kept.fresh_until = kept.fresh_until.max(kept.until.min(now + pause));
+        Some(kept.value.clone())
     }
 
     /// Keeps an answer.
@@ -79,15 +81,25 @@ mod tests {
         let (mut cache, start, keep) = (Cache::default(), Instant::now(), Keep { yes: s(10), no: s(2), outage: s(60) });
         cache.put("yes", 1, keep, true, start);
         cache.put("no", 0, keep, false, start);
-        let look = |cache: &Cache<_, _>, after| {
+        let mut look = |after| {
             let now = start + s(after);
-            ["yes", "no"].map(|key| (cache.fresh(&key, now), cache.stale(&key, now)))
+            ["yes", "no"].map(|key| (cache.fresh(&key, now), cache.stale(&key, s(0), now)))
         };
-        assert_eq!(look(&cache, 1), [(Some(1), Some(1)), (Some(0), Some(0))]);
-        assert_eq!(look(&cache, 3), [(Some(1), Some(1)), (None, None)]);
-        assert_eq!(look(&cache, 11), [(None, Some(1)), (None, None)]);
-        assert_eq!(look(&cache, 61), [(None, None), (None, None)]);
+        assert_eq!(look(1), [(Some(1), Some(1)), (Some(0), Some(0))]);
+        assert_eq!(look(3), [(Some(1), Some(1)), (None, None)]);
+        assert_eq!(look(11), [(None, Some(1)), (None, None)]);
+        assert_eq!(look(61), [(None, None), (None, None)]);
         assert_eq!(cache.keys(start + s(3)), ["yes"]);
+    }
+
+    #[test]
+    fn in_an_outage_nobody_is_asked_for_a_while() {
+        let (mut cache, start, keep) = (Cache::default(), Instant::now(), Keep { yes: s(10), no: s(2), outage: s(60) });
+        cache.put("yes", 1, keep, true, start);
+        assert_eq!(cache.stale(&"yes", s(2), start + s(20)), Some(1));
+        assert_eq!([21, 22].map(|at| cache.fresh(&"yes", start + s(at))), [Some(1), None]);
+        assert_eq!(cache.stale(&"yes", s(2), start + s(59)), Some(1));
+        assert_eq!(cache.fresh(&"yes", start + s(60)), None, "it does not last longer for that");
     }
 
     #[test]

@@ -158,16 +158,25 @@ impl Manifest {
     /// The change that makes a Secret that is there this one, and fails when it is not this server's: nothing of it has
     /// to be read for that.
     pub(super) fn secret_patch(&self, owner: Uid, digest: &str) -> Value {
-        let label = |name: &str| format!("/metadata/labels/{}", name.replace('~', "~0").replace('/', "~1"));
         let content = format!("/metadata/annotations/{}", CONTENT.replace('/', "~1"));
-        json!([
-            {"op": "test", "path": label(MANAGED_BY), "value": GATEWAY},
-            {"op": "test", "path": label(PURPOSE), "value": PURPOSE_ENV},
-            {"op": "test", "path": label(SERVER), "value": &*self.key.name},
-            {"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": owner},
-            {"op": "add", "path": content, "value": digest},
-            {"op": "add", "path": "/data", "value": self.data()},
-        ])
+        let mut steps = self.tests();
+        steps.extend([
+            json!({"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": owner}),
+            json!({"op": "add", "path": content, "value": digest}),
+            json!({"op": "add", "path": "/data", "value": self.data()}),
+        ]);
+        Value::Array(steps)
+    }
+
+    /// The change that is none, and fails when a Secret that is there was not made for a server of this name.
+    pub(super) fn secret_test(&self) -> Value {
+        Value::Array(self.tests())
+    }
+
+    fn tests(&self) -> Vec<Value> {
+        let label = |name: &str| format!("/metadata/labels/{}", name.replace('~', "~0").replace('/', "~1"));
+        let labels = [(MANAGED_BY, GATEWAY), (PURPOSE, PURPOSE_ENV), (SERVER, &*self.key.name)];
+        labels.map(|(name, value)| json!({"op": "test", "path": label(name), "value": value})).into()
     }
 
     fn data(&self) -> Value {

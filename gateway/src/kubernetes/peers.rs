@@ -17,6 +17,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use mcp::header::MCP_SESSION_ID;
+use runtime::readiness::Token;
 use wire::client::{Endpoint as Address, HttpClient};
 use wire::front::Problem;
 
@@ -54,14 +55,17 @@ impl Peers {
         Self(Arc::new(Inner { own, sealer, client, replicas: ArcSwap::default() }))
     }
 
-    /// Follows the endpoints of the gateway's own Service for ever.
-    pub async fn follow(self, client: Client, namespace: String, service: String) {
+    /// Follows the endpoints of the gateway's own Service for ever. Lets go of `ready` when the other replicas are known:
+    /// whoever asked before would be told that its session is gone.
+    pub async fn follow(self, client: Client, namespace: String, service: String, ready: Token) {
+        let mut ready = Some(ready);
         let config = watcher::Config::default().labels(&format!("{SERVICE}={service}"));
         let mut events =
             watcher(Api::<EndpointSlice>::namespaced(client, &namespace), config).default_backoff().boxed();
         let service = Key { namespace: namespace.as_str().into(), name: service.as_str().into() };
         let (mut slices, mut fresh) = (Slices::default(), None);
         while let Some(event) = events.next().await {
+            let all = matches!(event, Ok(watcher::Event::InitDone));
             match event {
                 Ok(watcher::Event::Init) => fresh = Some(Slices::default()),
                 Ok(watcher::Event::InitApply(slice)) => {
@@ -76,6 +80,9 @@ impl Peers {
             }
             let replicas = slices.endpoints(&service).into_iter().map(|it| (it.instance, it.address));
             self.0.replicas.store(Arc::new(replicas.collect()));
+            if all {
+                drop(ready.take());
+            }
         }
     }
 

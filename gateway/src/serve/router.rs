@@ -18,7 +18,7 @@ use wire::guard::{Guard, guard};
 
 use super::gate::{self, Gate};
 use super::settings::Settings;
-use crate::access::{Access, Demand, require_all};
+use crate::access::{Access, Demand, look};
 use crate::aggregate::Aggregate;
 use crate::api::{self, Api, ApiError};
 use crate::keys::Scope;
@@ -76,7 +76,7 @@ pub(super) fn router(table: Table, gates: Gates, readiness: &Readiness) -> Route
         let of_all = demand == Demand::Scope(Scope::Call) && !path.contains("{name}");
         let methods = match peers.clone().filter(|_| of_all) {
             Some(peers) => {
-                methods.layer(from_fn_with_state(peers, pass_on)).layer(from_fn_with_state(access.clone(), require_all))
+                methods.layer(from_fn_with_state(access.clone(), look)).layer(from_fn_with_state(peers, pass_on))
             }
             None => methods,
         };

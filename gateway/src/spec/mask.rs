@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{ServerSpec, Target};
 
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// A spec whose secrets are masked: values of variables and headers, credentials in URLs, arguments that look secret.
 ///
@@ -38,7 +38,7 @@ fn mask_values(values: &mut BTreeMap<String, String>) {
     }
 }
 
-fn mask_arguments(arguments: &mut [String]) {
+pub(super) fn mask_arguments(arguments: &mut [String]) {
     let mut secret_follows = false;
     for argument in arguments {
         let flag = argument.starts_with('-') && !argument.contains(['=', ':']);
@@ -53,27 +53,30 @@ fn mask_arguments(arguments: &mut [String]) {
     }
 }
 
-/// Masks what follows a name that says secret (`--api-key=…`, `TOKEN=…`, `Authorization: …`), credentials in a URL,
-/// and what is known to be a token by its beginning.
 fn mask_argument(argument: &str) -> String {
+    mask_named(argument).unwrap_or_else(|| redact_url(argument))
+}
+
+/// Masks what follows a name that says secret (`--api-key=…`, `TOKEN=…`, `Authorization: …`), and what is known to be a
+/// token by its beginning; `None` when there is nothing of that kind.
+pub(super) fn mask_named(argument: &str) -> Option<String> {
     let (mut start, beginnings) =
         (0, ["sk-", "ghp_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "mgw_", "Bearer ", "eyJ"]);
     loop {
         let rest = &argument[start..];
         if beginnings.iter().any(|beginning| rest.starts_with(beginning)) {
-            return format!("{}{MASK}", &argument[..start]);
+            return Some(format!("{}{MASK}", &argument[..start]));
         }
-        let Some(separator) = rest.find(['=', ':']) else { break };
+        let separator = rest.find(['=', ':'])?;
         if rest[separator..].starts_with("://") {
-            break;
+            return None;
         }
         if names_secret(&rest[..separator]) {
-            return format!("{}{MASK}", &argument[..=start + separator]);
+            return Some(format!("{}{MASK}", &argument[..=start + separator]));
         }
         start += separator + 1;
         start += argument[start..].len() - argument[start..].trim_start().len();
     }
-    redact_url(argument)
 }
 
 /// Whether a word of a name says that its value is secret: `--api-key`, `GITHUB_TOKEN`, `clientSecret`.

@@ -23,11 +23,12 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tokio_util::task::TaskTracker;
-use tower::{Service, ServiceExt, util::Oneshot};
+use tower::Service;
 use tracing::Instrument;
 
 use super::{
     FIRST_REQUEST,
+    quiet::{Answer, Counted, Use},
     transport::{Transport, Version},
 };
 use crate::{listen::Peer, shutdown::Drain};
@@ -45,7 +46,7 @@ where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
 {
     pub(super) fn new(http: auto::Builder<Streams>, drain: Drain, service: S) -> Self {
         Self { http1: http.clone().http1_only(), http2: http.http2_only(), drain, service }
@@ -68,24 +69,32 @@ where
             () = draining.as_mut() => return,
             () = first_request.as_mut() => return tracing::debug!("no request in time"),
         };
+        let (asked, in_use) = (Arc::new(AtomicBool::new(false)), Use::none());
+        let (service, drain) = (self.service.clone(), self.drain.clone());
+        let service = Connected { service, peer, asked: Arc::clone(&asked), in_use: in_use.clone(), drain };
         let http = match version {
             Ok(Version::Http1) => &self.http1,
             Ok(Version::Http2) => &self.http2,
             Err(error) => return tracing::debug!(%error, "connection failed"),
         };
-        let asked = Arc::new(AtomicBool::new(false));
-        let service = Connected { service: self.service.clone(), peer, asked: Arc::clone(&asked) };
+        let closing = async {
+            draining.await;
+            // A client of HTTP/2 is told which of its requests were taken.
+            if matches!(version, Ok(Version::Http1)) {
+                in_use.quiet().await;
+            }
+        };
         let connection = pin!(http.serve_connection(TokioIo::new(transport), service));
-        if let Err(error) = drive(connection, draining, first_request, &asked).await {
+        if let Err(error) = drive(connection, pin!(closing), first_request, &asked).await {
             tracing::debug!(%error, "connection failed");
         }
     }
 }
 
-/// Runs a connection, asks it to close when the drain begins, and gives it up when no request came.
+/// Runs a connection, asks it to close when it is to, and gives it up when no request came.
 async fn drive<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
-    mut draining: Pin<&mut impl Future<Output = ()>>,
+    mut closing: Pin<&mut impl Future<Output = ()>>,
     mut first_request: Pin<&mut Sleep>,
     asked: &AtomicBool,
 ) -> Result<(), C::Error> {
@@ -94,7 +103,7 @@ async fn drive<C: GracefulConnection>(
         tokio::select! {
             biased;
             result = connection.as_mut() => return result,
-            () = draining.as_mut(), if is_open => {
+            () = closing.as_mut(), if is_open => {
                 is_open = false;
                 connection.as_mut().graceful_shutdown();
             }
@@ -109,25 +118,27 @@ async fn drive<C: GracefulConnection>(
     }
 }
 
-/// Adds the peer to each request, and notes that there was one.
+/// Adds the peer to each request, and notes that there was one, and when it was answered.
 struct Connected<S> {
     service: S,
     peer: Peer,
     asked: Arc<AtomicBool>,
+    in_use: Use,
+    drain: Drain,
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for Connected<S>
+impl<S, B> hyper::service::Service<Request<Incoming>> for Connected<S>
 where
-    S: Service<Request<Incoming>> + Clone,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
 {
-    type Response = S::Response;
+    type Response = Response<Counted<B>>;
     type Error = S::Error;
-    type Future = Oneshot<S, Request<Incoming>>;
+    type Future = Answer<S>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.asked.store(true, Relaxed);
         request.extensions_mut().insert(self.peer);
-        self.service.clone().oneshot(request)
+        Answer::new(self.service.clone(), request, &self.in_use, &self.drain)
     }
 }
 

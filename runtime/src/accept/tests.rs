@@ -137,6 +137,19 @@ async fn a_call_in_flight_is_answered_during_the_drain() {
 }
 
 #[tokio::test]
+async fn a_request_right_after_an_answer_that_ends_with_the_drain_is_the_last_one() {
+    let server = Running::start_with(|server| server, sse);
+    let mut client = server.connect().await;
+    send(&mut client, CALL).await;
+    read_until(&mut client, "data: hello\n\n\r\n").await;
+    server.shutdown.begin("test");
+    read_until(&mut client, "0\r\n\r\n").await;
+    send(&mut client, CALL).await;
+    assert!(read_to_end(&mut client).await.contains("connection: close"));
+    server.task.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_forced_stop_cuts_calls_in_flight() {
     let gate = Gate::default();
     let server = Running::start(gate.router());

@@ -156,7 +156,7 @@ impl Session {
         let Route { server, replace } = route;
         self.note_subscription(&server, replace.as_ref(), message.method());
         let rewritten = rewrite(message, replace.as_ref());
-        let uid = self.lists().members.get(&server).copied();
+        let uid = self.lists().members.get(&server).map(|member| member.uid);
         let Some((uid, rewritten)) = uid.zip(rewritten) else {
             return self.refuse(&id, code::INTERNAL_ERROR, &format!("server `{server}` has been removed"));
         };

@@ -25,8 +25,11 @@ pub(super) struct Own {
     catalogues: HashMap<String, Catalogue>,
     reading: HashMap<RequestId, Reading>,
     next: u64,
-    /// The merged lists, where some server's are the session's own.
+    /// The merged lists, where some server's are the session's own, or its client does not see every server. They are
+    /// never another session's.
     pub(super) merged: Option<Arc<Merged>>,
+    /// The number of the last change that they show.
+    pub(super) shows: u64,
 }
 
 /// A list that is being read.
@@ -142,18 +145,19 @@ impl Session {
         profile.map(|catalogue| Catalogue::clone(&catalogue)).or_else(everybody)
     }
 
-    /// Merges the lists for this session, where it has some of its own.
+    /// Merges the lists for this session, where those for everybody will not do.
     pub(super) fn merge_own(&mut self) {
-        if self.own.is_empty() {
+        if self.own.is_empty() && self.view.shows_all(&self.common().namespaces) {
             self.own.merged = None;
             return;
         }
+        self.own.shows = self.aggregate.0.routes.latest_change();
         let better = |route: &Route| {
             let own = self.own.catalogues.get(route.name.as_str()).cloned().map(Arc::new);
             own.or_else(|| self.profile.as_ref()?.now().catalogues.get(route.name.as_str()).cloned())
         };
         let old = self.own.merged.clone().unwrap_or_default();
-        let merged = Merged::build(&self.aggregate.0.routes.now(), better, &old);
+        let merged = Merged::build(&self.aggregate.0.routes.now(), &self.view, better, &old);
         self.own.merged = Some(Arc::new(merged));
     }
 }

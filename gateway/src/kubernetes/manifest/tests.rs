@@ -120,3 +120,9 @@ fn every_name_has_a_resource_name_that_is_a_short_label_and_its_own() {
     assert_ne!(of("my_server", "my-server"), "my-server");
     assert_ne!(of("my_server", "my-server"), of("My.server", "my-server"));
 }
+
+#[test]
+fn what_is_in_the_place_of_a_secret_is_told_by_its_labels_without_reading_it() {
+    let test = manifest(r#"{"command":"uvx","env":{"TOKEN":"hunter2"}}"#).secret_test();
+    insta::assert_snapshot!(text(&test), @r#"[{"op":"test","path":"/metadata/labels/app.kubernetes.io~1managed-by","value":"mcp-gateway"},{"op":"test","path":"/metadata/labels/mcpgateway.dev~1purpose","value":"env"},{"op":"test","path":"/metadata/labels/mcpgateway.dev~1server","value":"time"}]"#);
+}

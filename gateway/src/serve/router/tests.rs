@@ -71,7 +71,8 @@ fn door(cors: bool) -> Door {
 
 fn routes(sealer: Sealer, access: Access) -> Table {
     let (routes, client) = (Routes::default(), HttpClient::new(AddressPolicy::Any));
-    let aggregate = Aggregate::new(routes.clone(), client.clone(), sealer.clone(), Uid::from_bytes([1; 16]));
+    let instance = Uid::from_bytes([1; 16]);
+    let aggregate = Aggregate::new(routes.clone(), client.clone(), sealer.clone(), instance, access.clone());
     let proxy = Proxy { routes: routes.clone(), sealer, client: client.clone(), access: access.clone() };
     let (local, _) = local::channel();
     table(
