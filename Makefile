@@ -67,7 +67,7 @@ build: toolchain ## build the release binaries into target/release
 
 # --- check ---------------------------------------------------------------------------------------
 
-stages := fmt-check lint compile unit chart e2e sdk readme cluster-test
+stages := fmt-check lint compile unit chart e2e sdk readme
 
 # A stage that fails does not keep the next from telling what it finds, unless nothing compiles.
 .PHONY: test

@@ -27,10 +27,12 @@ pub(super) struct Slice {
 }
 
 impl Slice {
-    /// What a slice says; `None` when it is no Service's.
+    /// What a slice says; `None` when it is no Service's. A server's is known by the server: their Services are not all
+    /// called as they are.
     pub(super) fn of(slice: &EndpointSlice) -> Option<Self> {
         let key = Key::of(&slice.metadata)?;
-        let service = Key { namespace: Arc::clone(&key.namespace), name: slice.labels().get(SERVICE)?.as_str().into() };
+        let name = slice.labels().get(api::labels::SERVER).or_else(|| slice.labels().get(SERVICE))?;
+        let service = Key { namespace: Arc::clone(&key.namespace), name: name.as_str().into() };
         let ports = slice.ports.iter().flatten();
         let named = ports.clone().find(|port| port.name.as_deref() == Some(PORT_NAME)).or_else(|| ports.clone().next());
         let port = named.and_then(|port| port.port).unwrap_or(PORT);
