@@ -23,8 +23,8 @@ async fn every_figure_of_dashboard_and_alerts_is_exported() {
         .flat_map(|file| figures(&std::fs::read_to_string(chart.join(file)).unwrap()))
         .collect();
     assert!(asked.len() > 3, "{asked:?}");
-    let config = json!({"mcpServers": {"on": fixture(&[]), "off": {"command": "none", "suspend": true}}}).to_string();
-    let gateway = Gateway::start_with(&config, |launch| launch.args(["--admin", "127.0.0.1:0"])).await.unwrap();
+    let config = json!({"mcpServers": {"on": fixture(&[]), "off": {"command": "none", "suspend": true}}});
+    let gateway = Gateway::start(&config).await.unwrap();
     gateway.wait_status("on", "ready").await.unwrap();
     HttpClient::connect(&gateway.url("/on/mcp"), "2025-11-25").await.unwrap();
     let url = format!("{}/metrics", gateway.admin().await.unwrap());
