@@ -8,6 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _};
 
+use crate::error::{Category, call};
+
 /// The longest note that the API server takes, in bytes.
 const MAX_NOTE: usize = 1000;
 
@@ -42,10 +44,10 @@ impl Events {
         note.truncate(end);
         let type_ = if told.warning { EventType::Warning } else { EventType::Normal };
         let event = Event { type_, reason: told.reason, note: Some(note), action: "Reconcile".into(), secondary: None };
-        if let Err(error) =
-            crate::error::call("create", "an event", self.0.publish(&event, &server.object_ref(&()))).await
-        {
-            tracing::warn!(%error, "an event was not written");
+        match call("create", "an event", self.0.publish(&event, &server.object_ref(&()))).await {
+            // Nobody will read it where the namespace goes.
+            Err(error) if error.category() != Category::Ending => tracing::warn!(%error, "an event was not written"),
+            _ => {}
         }
     }
 }
