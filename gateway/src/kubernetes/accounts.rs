@@ -3,11 +3,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 use super::cache::{Cache, Keep};
 use crate::access::Right;
@@ -21,6 +27,8 @@ const SEEN: Duration = Duration::from_secs(3600);
 const MAX_TOKEN: usize = 16 << 10;
 /// How long the API server may take.
 const LIMIT: Duration = Duration::from_secs(5);
+/// So many questions are asked at a time: callers that nobody knows must not keep the API server busy.
+const AT_A_TIME: usize = 16;
 
 /// The API server cannot be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +44,7 @@ type Asked = (Arc<Account>, Right, Arc<str>);
 struct Inner {
     client: Client,
     audience: String,
+    asking: Semaphore,
     tokens: Mutex<Cache<[u8; 32], Option<Arc<Account>>>>,
     rights: Mutex<Cache<Asked, bool>>,
     seen: Mutex<Cache<PrincipalHash, bool>>,
@@ -52,12 +61,13 @@ impl Accounts {
     /// Without an audience nobody is asked, and no token is good.
     pub fn new(client: Client, audience: String) -> Self {
         let (tokens, rights, seen) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { client, audience, tokens, rights, seen }))
+        let asking = Semaphore::new(AT_A_TIME);
+        Self(Arc::new(Inner { client, audience, asking, tokens, rights, seen }))
     }
 
     /// Whose token it is; `None` when it is nobody's.
     pub async fn authenticate(&self, token: &str) -> Result<Option<Arc<Account>>, Away> {
-        if self.0.audience.is_empty() || token.is_empty() || token.len() > MAX_TOKEN || token.starts_with("mgw_") {
+        if self.0.audience.is_empty() || token.len() > MAX_TOKEN || !is_made_for(token, &self.0.audience) {
             return Ok(None);
         }
         let key: [u8; 32] = Sha256::digest(token).into();
@@ -84,15 +94,41 @@ impl Accounts {
     async fn review(&self, token: &str) -> Result<Option<Arc<Account>>, kube::Error> {
         let spec = TokenReviewSpec { token: token.to_owned(), audiences: Some(vec![self.0.audience.clone()]) };
         let review = TokenReview { spec, ..TokenReview::default() };
-        let answer = Api::all(self.0.client.clone()).create(&PostParams::default(), &review).await?;
+        let answer = self.put(&review).await?;
         Ok(answer.status.and_then(|status| account(status, &self.0.audience)).map(Arc::new))
     }
 
     async fn ask(&self, account: &Account, right: Right, namespace: &str) -> Result<bool, kube::Error> {
         let review =
             SubjectAccessReview { spec: question(account, right, namespace), ..SubjectAccessReview::default() };
-        let answer = Api::all(self.0.client.clone()).create(&PostParams::default(), &review).await?;
+        let answer = self.put(&review).await?;
         Ok(answer.status.is_some_and(|status| status.allowed && status.denied != Some(true)))
+    }
+
+    /// Asks a question when it is its turn.
+    async fn put<K>(&self, question: &K) -> Result<K, kube::Error>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+    {
+        // It is never closed.
+        let _turn = self.0.asking.acquire().await;
+        Api::all(self.0.client.clone()).create(&PostParams::default(), question).await
+    }
+}
+
+/// Whether a token says of itself that it is for `audience` (RFC 7519, 4.1.3). Whether that is true only the API server
+/// can tell; of one that does not even say so it need not be asked.
+fn is_made_for(token: &str, audience: &str) -> bool {
+    let mut parts = token.split('.');
+    let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok();
+    let claims: Option<Value> = claims.and_then(|claims| serde_json::from_slice(&claims).ok());
+    match claims.as_ref().and_then(|claims| claims.get("aud")) {
+        Some(Value::String(one)) => one == audience,
+        Some(Value::Array(several)) => several.iter().any(|it| it == audience),
+        _ => false,
     }
 }
 
@@ -165,13 +201,25 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
+    #[test]
+    fn a_token_that_is_not_even_said_to_be_for_this_gateway_is_not_asked_about() {
+        let token = |claims: &str| format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims));
+        assert!(is_made_for(&token(r#"{"aud":["a","mcp-gateway"]}"#), "mcp-gateway"));
+        assert!(is_made_for(&token(r#"{"aud":"mcp-gateway"}"#), "mcp-gateway"));
+        for other in [r#"{"aud":["a"]}"#, r#"{"aud":"mcp"}"#, "{}", "no JSON"] {
+            assert!(!is_made_for(&token(other), "mcp-gateway"), "{other}");
+        }
+        assert!(!is_made_for("mgw_key", "mcp-gateway") && !is_made_for("a.b", "mcp-gateway"));
+    }
+
     #[tokio::test]
     async fn without_an_audience_no_token_is_good_and_nobody_is_asked() {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         // Where nobody listens: to ask would fail.
         let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
         let accounts = Accounts::new(Client::try_from(nowhere).unwrap(), String::new());
-        assert_eq!(accounts.authenticate("a-token").await, Ok(None));
+        let token = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(r#"{"aud":""}"#));
+        assert_eq!(accounts.authenticate(&token).await, Ok(None));
     }
 
     #[test]

@@ -49,7 +49,8 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     /// Keeps an answer.
     pub(super) fn put(&mut self, key: K, value: V, keep: Keep, yes: bool, now: Instant) {
         if self.0.len() >= MOST {
-            self.0.retain(|_, kept| now < kept.fresh_until);
+            // Whoever asks in vain must not push out what stands in for a cluster that is away.
+            self.0.retain(|_, kept| kept.fresh_until < kept.until && now < kept.until);
             if self.0.len() >= MOST {
                 self.0.clear();
             }
@@ -107,5 +108,9 @@ mod tests {
         let (mut cache, now, keep) = (Cache::default(), Instant::now(), Keep { yes: s(10), no: s(2), outage: s(60) });
         (0..3 * MOST).for_each(|key| cache.put(key, (), keep, true, now));
         assert!(cache.0.len() <= MOST);
+        let mut cache = Cache::default();
+        cache.put(0, (), keep, true, now);
+        (1..3 * MOST).for_each(|key| cache.put(key, (), keep, false, now));
+        assert!(cache.0.len() <= MOST && cache.stale(&0, s(0), now + s(30)).is_some(), "a yes outlives many noes");
     }
 }
