@@ -138,7 +138,7 @@ async fn a_client_that_stops_reading_its_stream_takes_its_processes_along() {
         }
     }
     let gone = async || (gateway.census().below().len() <= before).then_some(());
-    eventually(PATIENCE, "the session's processes to end", gone)
+    eventually(2 * PATIENCE, "the session's processes to end", gone)
         .await
         .unwrap_or_else(|_| panic!("{}", gateway.census()));
     drop(stream);
