@@ -82,6 +82,12 @@ impl Category {
 }
 
 impl Error {
+    /// Whether the object is not there any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        matches!(&**source, kube::Error::Api(status) if status.is_not_found())
+    }
+
     /// What kind of thing it is.
     pub(crate) fn category(&self) -> Category {
         match self {
@@ -106,14 +112,6 @@ impl Error {
                 _ => Category::Transient,
             },
         }
-    }
-}
-
-impl Error {
-    /// Whether the object is not there any more.
-    pub(crate) fn is_gone(&self) -> bool {
-        let Self::Api { source, .. } = self else { return false };
-        matches!(&**source, kube::Error::Api(status) if status.is_not_found())
     }
 }
 

@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use super::verdict::Verdict;
 use crate::digest::digest;
 use crate::error::{Category, Error, call};
-use crate::settings::{PackageDefaults, Settings};
+use crate::settings::Settings;
 
 /// The kinds of objects with values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,8 +39,8 @@ pub(crate) struct References {
     pub(crate) verdict: Verdict,
 }
 
-/// All that a spec refers to and pods would be started with. Pure.
-fn list(spec: &McpServerSpec, settings: &Settings) -> BTreeSet<Reference> {
+/// All that a spec itself refers to and pods would be started with. Pure.
+fn list(spec: &McpServerSpec) -> BTreeSet<Reference> {
     let mut all = BTreeSet::new();
     let mut add = |kind, name: &str, key: Option<&str>, optional: Option<bool>| {
         let (name, key) = (name.to_owned(), key.map(ToOwned::to_owned));
@@ -86,10 +86,15 @@ fn list(spec: &McpServerSpec, settings: &Settings) -> BTreeSet<Reference> {
     }
     if let Some(it) = packages.and_then(|packages| packages.credentials_ref.as_ref()) {
         add(Kind::Secret, &it.name, None, None);
-    } else if let Some(name) = settings.packages.credentials.as_ref().filter(|_| spec.command.is_some()) {
-        add(Kind::Secret, name, None, Some(true));
     }
     all
+}
+
+/// The Secret with credentials that the operator's settings name, where the spec names none. It may be missing.
+fn shared_credentials(spec: &McpServerSpec, settings: &Settings) -> Option<Reference> {
+    let own = spec.packages.as_ref().is_some_and(|packages| packages.credentials_ref.is_some());
+    let name = settings.packages.credentials.clone().filter(|_| spec.command.is_some() && !own)?;
+    Some(Reference { kind: Kind::Secret, name, key: None, optional: true })
 }
 
 type Values = BTreeMap<String, Vec<u8>>;
@@ -101,7 +106,10 @@ pub(crate) async fn resolve(
     spec: &McpServerSpec,
     settings: &Settings,
 ) -> Result<References, Error> {
-    let all = list(spec, settings);
+    let mut all = list(spec);
+    // What only the operator's settings name changes for all servers at once, and rarely.
+    let own = !all.is_empty();
+    all.extend(shared_credentials(spec, settings));
     let mut objects: BTreeMap<(Kind, String), Option<Values>> = BTreeMap::new();
     let (mut missing, mut hidden) = (Vec::new(), None);
     for Reference { kind, name, .. } in &all {
@@ -127,8 +135,6 @@ pub(crate) async fn resolve(
         (None, Some(message)) => Verdict::unknown(reason::NOT_CHECKED, message),
         (None, None) => Verdict::yes(reason::RESOLVED, "everything that the spec refers to is there"),
     };
-    // What only the operator's settings name changes for all servers at once, and rarely.
-    let own = !list(spec, &Settings { packages: PackageDefaults::default(), ..settings.clone() }).is_empty();
     Ok(References { digest, own, verdict })
 }
 
@@ -233,7 +239,7 @@ mod tests {
     #[test]
     fn all_references_of_a_spec_are_found() {
         let spec = include_str!("../build/tests/everything.yaml");
-        let found = list(&server(spec).spec, &settings());
+        let found = list(&server(spec).spec);
         let names: Vec<_> = found.iter().map(|it| (it.name.as_str(), it.key.as_deref(), it.optional)).collect();
         let expected = [
             ("registries", None, false),
@@ -246,9 +252,19 @@ mod tests {
 
     #[test]
     fn the_certificates_of_a_server_elsewhere_are_a_reference() {
-        let found = list(&server("{url: 'https://a', caRef: {name: authorities}}").spec, &settings());
+        let found = list(&server("{url: 'https://a', caRef: {name: authorities}}").spec);
         let names: Vec<_> = found.iter().map(|it| (it.kind, it.name.as_str(), it.key.as_deref())).collect();
         assert_eq!(names, [(Kind::ConfigMap, "authorities", Some("ca.crt"))]);
+    }
+
+    #[test]
+    fn shared_credentials_are_for_commands_that_name_none() {
+        let mut settings = settings();
+        settings.packages.credentials = Some("shared".to_owned());
+        let name = |spec: &str| Some(shared_credentials(&server(spec).spec, &settings)?.name);
+        assert_eq!(name("{command: uvx}").as_deref(), Some("shared"));
+        assert_eq!(name("{command: uvx, packages: {credentialsRef: {name: own}}}"), None);
+        assert_eq!(name("{url: 'https://a'}"), None);
     }
 
     #[test]
