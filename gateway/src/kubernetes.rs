@@ -9,8 +9,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use kube::Client;
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
+use kube::runtime::watcher::ExponentialBackoff;
 use runtime::readiness::Readiness;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -47,6 +51,14 @@ use keys::{OwnKeys, SealKeys, follow_api_keys, secrets};
 
 /// Resources that were written and may wait until the controller knows them; each is one deployment.
 const WRITTEN: usize = 64;
+
+/// Between two attempts of a watch. After an outage a watch fails once more, because what it had is too old by then, and
+/// the longest pause is how long clients wait for what changed meanwhile: the library's 30 s made minutes of that.
+fn pauses() -> impl Backoff {
+    let (first, longest) = (Duration::from_millis(250), Duration::from_secs(2));
+    let growing = ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times();
+    ResetTimerBackoff::new(ExponentialBackoff::from(growing.with_jitter()), Duration::from_secs(30))
+}
 
 /// What a gateway in a cluster is told.
 #[derive(Clone, Debug)]

@@ -40,8 +40,8 @@ const REFERENCES: Duration = Duration::from_secs(60);
 const MISSING: Duration = Duration::from_secs(5);
 /// After a conflict.
 const SOON: Duration = Duration::from_millis(500);
-/// After other failures, longer each time.
-const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(300), factor: 2.0 };
+/// After other failures, longer each time; not so long that who has just done what a condition says doubts it.
+const BACKOFF: Backoff = Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(60), factor: 2.0 };
 
 /// What every reconcile works with.
 #[derive(Debug)]

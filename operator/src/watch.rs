@@ -1,10 +1,15 @@
 //! What is watched: the servers, their pods, and the metadata of what was made for them.
 
+use std::time::Duration;
+
 use api::{McpServer, labels};
+use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
+use kube::runtime::watcher::ExponentialBackoff;
 use kube::runtime::{PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 
@@ -32,6 +37,14 @@ pub(crate) fn server_of<K: Resource>(object: &K) -> Option<Server> {
     Some(Server::new(name).within(object.meta().namespace.as_deref()?))
 }
 
+/// Between two attempts of a watch. After an outage a watch fails once more, because what it had is too old by then: the
+/// library's 30 s made minutes of that.
+fn pauses() -> impl Backoff {
+    let (first, longest) = (Duration::from_millis(250), Duration::from_secs(2));
+    let growing = ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times();
+    ResetTimerBackoff::new(ExponentialBackoff::from(growing.with_jitter()), Duration::from_secs(30))
+}
+
 fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR))
 }
@@ -42,7 +55,7 @@ pub(crate) fn servers(
 ) -> (Store<Guarded>, impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static) {
     let (reader, writer) = store();
     let stream = watcher(api, watcher::Config::default().any_semantic())
-        .default_backoff()
+        .backoff(pauses())
         .modify(|server| server.managed_fields_mut().clear())
         .reflect(writer)
         .applied_objects()
@@ -60,7 +73,7 @@ where
 {
     let api: Api<PartialObjectMeta<K>> = api(client, namespace);
     watcher(api, ours())
-        .default_backoff()
+        .backoff(pauses())
         .touched_objects()
         .predicate_filter(predicates::resource_version::<PartialObjectMeta<K>>, PredicateConfig::default())
 }
@@ -74,7 +87,7 @@ pub(crate) fn pods(
     let (reader, writer) = store();
     let known = reader.clone();
     let stream = watcher(api, ours())
-        .default_backoff()
+        .backoff(pauses())
         .modify(slim)
         .reflect(writer)
         .inspect(move |event| match event {

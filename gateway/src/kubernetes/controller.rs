@@ -222,7 +222,7 @@ fn events<K: Send + 'static>(
     scope: Scope,
     seen: fn(watcher::Event<K>) -> Seen,
 ) -> BoxStream<'static, Told> {
-    let told = stream.default_backoff().filter_map(move |event| {
+    let told = stream.backoff(super::pauses()).filter_map(move |event| {
         let told = match event {
             Ok(event) => Some((scope.clone(), seen(event))),
             Err(error) => {

@@ -102,7 +102,7 @@ pub(super) async fn follow_api_keys(api: Api<Secret>, name: String, access: Acce
 /// Tells of each version of one Secret, and when there is none.
 async fn follow(api: Api<Secret>, name: &str, mut take: impl FnMut(Option<&Secret>) -> Result<(), SecretError>) {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = watcher(api, config).default_backoff().boxed();
+    let mut events = watcher(api, config).backoff(super::pauses()).boxed();
     let mut seen = false;
     while let Some(event) = events.next().await {
         let taken = match event {

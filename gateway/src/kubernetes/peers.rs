@@ -61,7 +61,7 @@ impl Peers {
         let mut ready = Some(ready);
         let config = watcher::Config::default().labels(&format!("{SERVICE}={service}"));
         let mut events =
-            watcher(Api::<EndpointSlice>::namespaced(client, &namespace), config).default_backoff().boxed();
+            watcher(Api::<EndpointSlice>::namespaced(client, &namespace), config).backoff(super::pauses()).boxed();
         let service = Key { namespace: namespace.as_str().into(), name: service.as_str().into() };
         let (mut slices, mut fresh) = (Slices::default(), None);
         while let Some(event) = events.next().await {

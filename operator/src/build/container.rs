@@ -1,7 +1,8 @@
 //! The containers of a pod.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Probe, ResourceRequirements, VolumeMount,
+    Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
+    ResourceRequirements, SleepAction, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -26,6 +27,9 @@ pub(super) const PORT_NAME: &str = "http";
 /// The port for health and metrics.
 const ADMIN_PORT: i32 = 8081;
 const ADMIN_NAME: &str = "admin";
+/// For so many seconds a pod that is to end works on: it has left its Service by then, and who sends it new sessions is
+/// still to learn of that.
+const FAREWELL: i64 = 3;
 /// Where the program may write.
 pub(super) const HOME: &str = "/home/mcp";
 pub(super) const TMP: &str = "/tmp";
@@ -72,6 +76,7 @@ pub(super) fn remote_sidecar(server: &ValidatedServer, remote: &Remote, settings
     Container {
         args: Some(arguments::remote(server, remote, settings)),
         env: (!env.is_empty()).then_some(env),
+        lifecycle: Some(farewell()),
         volume_mounts: Some(std::iter::once(readable("hop", HOP)).chain(ca).collect()),
         ..serving(server, settings)
     }
@@ -89,6 +94,7 @@ pub(super) fn server(server: &ValidatedServer, program: &Program, settings: &Set
     let drain = arguments::seconds(settings.drain);
     let command = ["exec", "--connect", SOCKET, "--drain-timeout", &drain];
     let mut container = launching(SERVER, &command, server, program, settings);
+    container.lifecycle = Some(farewell());
     let mounts = container.volume_mounts.get_or_insert_default();
     mounts.push(readable("cache", CACHE));
     mounts.extend(program.mounts.iter().cloned());
@@ -148,6 +154,12 @@ fn serving(server: &ValidatedServer, settings: &Settings) -> Container {
         liveness_probe: Some(probe("/healthz", 10, 6)),
         ..ours(SIDECAR, server, settings)
     }
+}
+
+/// Of the container that ends first.
+fn farewell() -> Lifecycle {
+    let sleep = LifecycleHandler { sleep: Some(SleepAction { seconds: FAREWELL }), ..LifecycleHandler::default() };
+    Lifecycle { pre_stop: Some(sleep), ..Lifecycle::default() }
 }
 
 fn probe(path: &str, period: i32, failures: i32) -> Probe {

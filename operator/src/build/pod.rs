@@ -11,8 +11,8 @@ use super::{config, container, pvc, security};
 use crate::controller::validate::{Cache, Certificates, Program, Source, ValidatedServer};
 use crate::settings::Settings;
 
-/// Containers get so much more time to end than calls get to finish, in seconds.
-const GRACE_MARGIN: u64 = 10;
+/// Containers get so much more time to end than calls get to finish, in seconds; the first of them go to the farewell.
+const GRACE_MARGIN: u64 = 13;
 
 /// The name of a volume of ours.
 pub(super) fn volume_name(name: &str) -> String {
