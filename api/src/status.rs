@@ -74,7 +74,8 @@ pub struct McpServerStatus {
     #[schemars(range(min = 0))]
     pub prompts: Option<i32>,
 
-    /// How many times its processes ended without being told to, over the pods that there are now.
+    /// How many times its processes ended without being told to, and its containers were started again, over the pods
+    /// that there are now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub restarts: Option<i64>,

@@ -26,7 +26,7 @@ mod service_account;
 mod tests;
 
 pub use config::{CA_FILE, LOCK_FILE};
-pub(crate) use container::{SERVER, SIDECAR_CONTAINERS};
+pub(crate) use container::{SERVER, SIDECAR, SIDECAR_CONTAINERS};
 
 /// What a server's objects depend on beside its spec.
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,6 @@
 //! The keys that programs of a release share: made once, never written over.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use api::secrets::{API_KEYS, HOP, SEAL};
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
@@ -13,7 +12,7 @@ use kube::core::ObjectMeta;
 use kube::{Api, Client};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use wire::hop::{Issuer, KeyRing, Signer, jwks};
+use wire::hop::{Issuer, KeyRing, jwks};
 
 use crate::args::SecretArgs;
 use crate::digest::hex;
@@ -131,9 +130,9 @@ impl Hop {
         jwks(&[self.gateway.public(Issuer::Gateway), self.operator.public(Issuer::Operator)].concat())
     }
 
-    /// Signs for the operator.
-    pub(crate) fn into_signer(self) -> Arc<Signer> {
-        Arc::new(Signer::new(Issuer::Operator, self.operator))
+    /// What the operator itself signs with.
+    pub(crate) fn into_own(self) -> KeyRing {
+        self.operator
     }
 }
 

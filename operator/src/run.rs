@@ -20,6 +20,7 @@ use runtime::readiness::Readiness;
 use runtime::shutdown::{Drain, Shutdown};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use wire::hop::{Issuer, Signer};
 
 use crate::args::RunArgs;
 use crate::controller::{ClientHandle, Context, error_policy, reconcile};
@@ -112,7 +113,8 @@ async fn lead(
 async fn work(shared: &Shared, namespaces: Vec<String>, drain: &Drain) -> anyhow::Result<()> {
     let hop = shared.keys.load().await?;
     let (jwks, seen) = watch::channel(hop.jwks());
-    let probe = Probe::new(hop.into_signer());
+    let signer = Arc::new(Signer::new(Issuer::Operator, hop.into_own()));
+    let probe = Probe::new(Arc::clone(&signer));
     let namespaces: Vec<_> = namespaces.into_iter().filter(|name| !name.is_empty()).map(Some).collect();
     let namespaces = if namespaces.is_empty() { vec![None] } else { namespaces };
     let mut scopes = Vec::new();
@@ -124,13 +126,14 @@ async fn work(shared: &Shared, namespaces: Vec<String>, drain: &Drain) -> anyhow
     }
     tokio::select! {
         _ = future::join_all(scopes) => Ok(()),
-        never = follow_keys(shared, &jwks, &pods) => match never {},
+        never = follow_keys(shared, &signer, &jwks, &pods) => match never {},
     }
 }
 
 /// Tells of keys that were added, and has a new one sign when every pod knows it.
 async fn follow_keys(
     shared: &Shared,
+    signer: &Signer,
     jwks: &watch::Sender<String>,
     pods: &[(Store<Pod>, Sidecars)],
 ) -> std::convert::Infallible {
@@ -138,23 +141,29 @@ async fn follow_keys(
     loop {
         tokio::time::sleep(KEYS).await;
         // Before all pods have been listed nobody knows who does not know it.
-        for (store, _) in pods {
+        for (store, sidecars) in pods {
             drop(store.wait_until_ready().await);
+            // One that was looked at while it went may be followed still.
+            sidecars.retain(&store.state().iter().filter_map(|pod| pod.uid()).collect());
         }
         let turned = async {
             let mut hop = shared.keys.load().await?;
             let text = hop.jwks();
-            jwks.send_if_modified(|old| {
+            let changed = jwks.send_if_modified(|old| {
                 let changed = *old != text;
                 *old = text;
                 changed
             });
-            let Some(kid) = hop.new_key() else { return anyhow::Ok(()) };
             let listed = pods.iter().flat_map(|(store, sidecars)| {
                 let told = |pod: Arc<Pod>| (sidecars.status(&pod.uid().unwrap_or_default()), pod);
                 store.state().into_iter().map(told)
             });
-            if rotation.is_known(&kid, listed, Instant::now()) { shared.keys.rotate(&mut hop).await } else { Ok(()) }
+            let known = hop.new_key().is_some_and(|kid| rotation.is_known(&kid, listed, Instant::now()));
+            let turned = if known { shared.keys.rotate(&mut hop).await } else { Ok(()) };
+            if changed {
+                signer.replace(hop.into_own());
+            }
+            turned
         };
         if let Err(error) = turned.await {
             tracing::warn!(error = format!("{error:#}"), "the keys cannot be looked after");

@@ -37,10 +37,13 @@ struct Followed {
     address: String,
     status: Option<SidecarStatus>,
     task: JoinHandle<()>,
+    /// Counts those of all namespaces.
+    metrics: Metrics,
 }
 
 impl Drop for Followed {
     fn drop(&mut self) {
+        self.metrics.sidecars.dec();
         self.task.abort();
     }
 }
@@ -62,15 +65,13 @@ impl Sidecars {
         let this = self.clone();
         let (key, to, audience) = (uid.clone(), address.clone(), audience.to_owned());
         let task = tokio::spawn(async move { this.run(&key, &to, &audience, server).await });
-        pods.insert(uid, Followed { address, status: None, task });
-        self.metrics.sidecars.set(i64::try_from(pods.len()).unwrap_or(i64::MAX));
+        self.metrics.sidecars.inc();
+        pods.insert(uid, Followed { address, status: None, task, metrics: self.metrics.clone() });
     }
 
     /// Forgets a pod that is gone.
     pub(crate) fn forget(&self, uid: &str) {
-        let mut pods = self.pods();
-        pods.remove(uid);
-        self.metrics.sidecars.set(i64::try_from(pods.len()).unwrap_or(i64::MAX));
+        self.pods().remove(uid);
     }
 
     /// Forgets all but these.

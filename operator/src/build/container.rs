@@ -16,7 +16,7 @@ mod environment;
 /// The container of the program.
 pub(crate) const SERVER: &str = "server";
 /// The container that speaks HTTP.
-pub(super) const SIDECAR: &str = "sidecar";
+pub(crate) const SIDECAR: &str = "sidecar";
 /// The containers of the sidecar's image, whose resources are those of `spec.sidecar`.
 pub(crate) const SIDECAR_CONTAINERS: [&str; 2] = [SIDECAR, LAUNCHER];
 /// The container that puts the sidecar's program into a volume.

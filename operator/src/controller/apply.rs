@@ -83,7 +83,11 @@ impl Target<'_> {
         let text = serde_json::to_string(&object).expect("an object is made of JSON");
         object.annotations_mut().insert(APPLIED.to_owned(), digest([text]));
         let existing = call("get", what(), api.get_opt(&name)).await?;
+        let mut params = PatchParams::apply(labels::OPERATOR);
+        // What somebody makes between the look and the write is not taken over: the write conflicts, and the next look
+        // finds whose it is.
         if let Some(existing) = existing {
+            params = params.force();
             self.check_owner(&existing)?;
             if existing.meta().deletion_timestamp.is_some() {
                 return Err(Error::Leaving { kind: K::kind(&()).into_owned(), name });
@@ -92,8 +96,8 @@ impl Target<'_> {
             if same::contains(&json(&existing), &json(&object)) {
                 return Ok(existing);
             }
+            object.meta_mut().uid = existing.uid();
         }
-        let params = PatchParams::apply(labels::OPERATOR).force();
         let written = call("write", what(), api.patch(&name, &params, &Patch::Apply(&object))).await?;
         self.metrics.wrote(&K::kind(&()));
         Ok(written)

@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
+use kube::core::ObjectMeta;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
@@ -145,14 +146,15 @@ fn packages(
 }
 
 async fn patch(server: &McpServer, status: &McpServerStatus, context: &Context) -> Result<(), Error> {
-    let (name, namespace) = (server.name_any(), server.namespace().unwrap_or_default());
-    write_status(&name, &namespace, &json!(status), context).await
+    write_status(&server.metadata, &json!(status), context).await
 }
 
-async fn write_status(name: &str, namespace: &str, status: &serde_json::Value, context: &Context) -> Result<(), Error> {
+async fn write_status(of: &ObjectMeta, status: &serde_json::Value, context: &Context) -> Result<(), Error> {
+    let (name, namespace) = (of.name.as_deref().unwrap_or_default(), of.namespace.as_deref().unwrap_or_default());
     let api: Api<Guarded> = Api::namespaced(context.client.0.clone(), namespace);
     let version = format!("{}/{}", labels::GROUP, labels::VERSION);
-    let patch = json!({"apiVersion": version, "kind": "McpServer", "status": status});
+    // The UID: one of the same name that came after it is not told what was found of this one.
+    let patch = json!({"apiVersion": version, "kind": "McpServer", "metadata": {"uid": of.uid}, "status": status});
     let (params, patch) = (PatchParams::apply(labels::OPERATOR).force(), Patch::Apply(patch));
     let written = api.patch_status(name, &params, &patch);
     match call("write the status of", format!("McpServer `{name}`"), written).await {
@@ -186,7 +188,6 @@ pub(super) async fn unreadable(object: &InvalidObject, context: &Context) -> Res
     };
     let conditions = [condition(accepted::TYPE, accepted::INVALID), condition(ready::TYPE, ready::NOT_ACCEPTED)];
     let status = json!({"observedGeneration": metadata.generation, "conditions": conditions});
-    let (name, namespace) = (metadata.name.as_deref(), metadata.namespace.as_deref());
-    write_status(name.unwrap_or_default(), namespace.unwrap_or_default(), &status, context).await?;
+    write_status(metadata, &status, context).await?;
     Ok(Action::await_change())
 }

@@ -116,8 +116,9 @@ fn counts(status: &mut McpServerStatus, seen: &Seen<'_>) {
         pairs.join(",")
     });
     let sidecars = || seen.pods.iter().filter_map(|pod| seen.sidecars.get(&pod.uid()?));
-    let restarts: u64 = sidecars().map(|sidecar| sidecar.restarts).sum();
-    status.restarts = i64::try_from(restarts).ok();
+    let processes = sidecars().map(|sidecar| i64::try_from(sidecar.restarts).unwrap_or(i64::MAX));
+    status.restarts =
+        Some(processes.chain(seen.pods.iter().map(|pod| pods::restarts(pod))).fold(0, i64::saturating_add));
     let exits = sidecars().filter_map(|sidecar| sidecar.last_exit.as_ref());
     status.last_exit = exits::last(exits, seen.pods.iter().map(|pod| &**pod)).or_else(|| status.last_exit.take());
 }

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
 use super::exits;
-use crate::build::SIDECAR_CONTAINERS;
+use crate::build::{SERVER, SIDECAR, SIDECAR_CONTAINERS};
 
 /// Why a pod does not run. Of several the one with the most weight is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,12 @@ pub(super) fn is_installing(pod: &Pod) -> bool {
     let statuses = pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref());
     let install = statuses.into_iter().flatten().find(|status| status.name == "install");
     install.and_then(|status| status.state.as_ref()).is_some_and(|state| state.terminated.is_none())
+}
+
+/// How often the program's container and the sidecar were started again.
+pub(super) fn restarts(pod: &Pod) -> i64 {
+    let lasting = containers(pod).filter(|container| [SERVER, SIDECAR].contains(&container.name.as_str()));
+    lasting.map(|container| i64::from(container.restart_count)).sum()
 }
 
 /// What keeps a pod from running, if something does.

@@ -148,6 +148,18 @@ fn a_process_that_ends_again_and_again_is_told_with_its_last_words() {
 }
 
 #[test]
+fn processes_and_containers_that_were_started_again_are_counted_and_installations_are_not() {
+    let mut world = world();
+    let restarted = |name: &str, count: i32| json!({"name": name, "image": "i", "imageID": "", "ready": true, "restartCount": count});
+    world.pods = vec![pod(&json!({
+        "containerStatuses": [restarted("server", 1)],
+        "initContainerStatuses": [restarted("install", 4), restarted("sidecar", 2)],
+    }))];
+    world.sidecars.get_mut("p1").unwrap().restarts = 10;
+    assert_eq!(world.status(0).restarts, Some(13));
+}
+
+#[test]
 fn the_container_whose_memory_is_too_small_is_named_with_the_field() {
     for (name, field) in
         [("server", "spec.resources."), ("sidecar", "spec.sidecar.resources."), ("launcher", "spec.sidecar.")]
