@@ -1,7 +1,7 @@
 //! Writes into the resources what the gateway makes of them: `Routable`, and where clients reach the server. Every
 //! replica comes to the same, and none writes what is there already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -28,6 +28,9 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 const SPREAD: Duration = Duration::from_millis(300);
 /// How long is waited after a failure.
 const AGAIN: Duration = Duration::from_secs(5);
+/// The same is not written over something else for so long: while the gateway is updated, replicas of two versions may
+/// not be of one mind.
+const INSIST: Duration = Duration::from_secs(30);
 /// How long one write may take.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Writes at a time.
@@ -38,6 +41,8 @@ pub(super) struct Writer {
     client: Client,
     waiting: BTreeSet<Key>,
     at: Option<Instant>,
+    /// What was written last, for which generation, and when.
+    written: BTreeMap<Key, (Routable, i64, Instant)>,
     /// Each gives back what it could not write.
     tasks: JoinSet<Option<Key>>,
     slots: Arc<Semaphore>,
@@ -46,7 +51,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(client: Client) -> Self {
         let slots = Arc::new(Semaphore::new(AT_ONCE));
-        Self { client, waiting: BTreeSet::new(), at: None, tasks: JoinSet::new(), slots }
+        Self { client, waiting: BTreeSet::new(), at: None, written: BTreeMap::new(), tasks: JoinSet::new(), slots }
     }
 
     /// Something may be different about a resource.
@@ -56,7 +61,8 @@ impl Writer {
 
     fn again(&mut self, key: Key, pause: Duration) {
         self.waiting.insert(key);
-        self.at.get_or_insert_with(|| Instant::now() + pause);
+        let at = Instant::now() + pause;
+        self.at = Some(self.at.map_or(at, |earlier| earlier.min(at)));
     }
 
     /// Resolves when it is time to write. Nothing is lost when it is dropped before.
@@ -73,6 +79,7 @@ impl Writer {
                 () = wait => break,
                 Some(done) = self.tasks.join_next() => {
                     if let Ok(Some(failed)) = done {
+                        self.written.remove(&failed);
                         self.again(failed, AGAIN);
                     }
                 }
@@ -84,10 +91,18 @@ impl Writer {
     pub(super) fn write(&mut self, state: &State) {
         self.at = None;
         for key in std::mem::take(&mut self.waiting) {
-            let (Some(server), Some(routable)) = (state.server(&key), state.routable(&key)) else { continue };
+            let (Some(server), Some(routable)) = (state.server(&key), state.routable(&key)) else {
+                self.written.remove(&key);
+                continue;
+            };
             if routable.is_told(server) {
                 continue;
             }
+            if self.has_written(&key, &routable, server.generation) {
+                self.again(key, INSIST);
+                continue;
+            }
+            self.written.insert(key.clone(), (routable.clone(), server.generation, Instant::now()));
             let patch = patch(server, &routable, Timestamp::from(SystemTime::now()));
             let api = Api::<McpServer>::namespaced(self.client.clone(), &key.namespace);
             let slots = Arc::clone(&self.slots);
@@ -115,6 +130,13 @@ impl Writer {
                 }
             });
         }
+    }
+
+    /// Whether this was written a moment ago, so that somebody else is of another mind.
+    fn has_written(&self, key: &Key, routable: &Routable, generation: i64) -> bool {
+        self.written
+            .get(key)
+            .is_some_and(|(what, of, at)| what == routable && *of == generation && at.elapsed() < INSIST)
     }
 
     /// Ends writes under way.
@@ -151,6 +173,26 @@ fn patch(server: &Server, routable: &Routable, now: Timestamp) -> Value {
 mod tests {
     use super::*;
     use crate::kubernetes::state::tests::server;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_version_of_the_gateway_writes_over_is_left_for_a_while() {
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let mut writer = Writer::new(Client::try_from(nowhere).unwrap());
+        let key = server("team", "time", 1).key;
+        let routable =
+            Routable { ok: true, reason: routable::ROUTED, message: "m".into(), url: "http://g/time".into() };
+        assert!(!writer.has_written(&key, &routable, 1));
+        writer.written.insert(key.clone(), (routable.clone(), 1, Instant::now()));
+        assert!(writer.has_written(&key, &routable, 1));
+        assert!(!writer.has_written(&key, &routable, 2), "a new spec is told of at once");
+        assert!(!writer.has_written(&key, &Routable { url: "http://h/time".into(), ..routable.clone() }, 1));
+        tokio::time::advance(INSIST).await;
+        assert!(!writer.has_written(&key, &routable, 1));
+        // What waits so long keeps nobody else waiting.
+        writer.again(key.clone(), INSIST);
+        writer.look_at(key);
+        assert!(writer.at.unwrap() < Instant::now() + INSIST);
+    }
 
     #[test]
     fn a_verdict_is_written_once_and_keeps_the_time_since_when_it_holds() {
