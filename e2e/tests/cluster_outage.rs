@@ -112,7 +112,7 @@ impl Callers {
         eventually(RECOVERY, "a new server", made).await?;
         let took = started.elapsed().as_millis();
         note(&format!("from the end of the outage to a new server's session: {took} ms"));
-        self.place.wait_ready(&self.server).await?;
+        self.place.settles(&self.cluster).await?;
         self.call().await?;
         let status = self.place.get(&["mcpserver", &self.server]).await?["status"].take();
         ensure!(status["restarts"].as_u64().unwrap_or_default() == 0, "it has restarted: {status}");
