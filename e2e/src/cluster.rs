@@ -5,6 +5,7 @@
 
 mod accounts;
 mod audit;
+mod global;
 mod keys;
 mod kubectl;
 mod load;
@@ -13,6 +14,7 @@ mod namespace;
 mod relay;
 mod release;
 mod served;
+mod truth;
 
 use std::env;
 
@@ -21,13 +23,14 @@ use serde_json::{Value, json};
 
 pub use accounts::Account;
 pub use audit::{Request, requests_of};
+pub use global::Global;
 pub use kubectl::{Cut, kubectl, kubectl_with, run};
 pub use load::{Load, Tally};
-pub use machine::{has_machine, machine, state_folder};
+pub use machine::{has_machine, host_address, kill_container, machine, state_folder};
 pub use namespace::Namespace;
 pub use relay::{Hold, Relay};
 pub use release::{Release, helm};
-pub use served::{is_ready, note, session_at};
+pub use served::{example, is_ready, note, session_at};
 
 use crate::client::{ClientOptions, HttpClient};
 use crate::http::{Response, http};
@@ -97,14 +100,9 @@ impl Cluster {
     /// # Errors
     /// When none is opened in time.
     pub async fn session(&self, place: &Namespace, server: &str) -> Result<HttpClient> {
-        let url = self.url(&format!("/{}/{server}/mcp", place.name()));
+        let url = self.address(place, server);
         let open = async || HttpClient::connect_with(&url, self.client("2025-11-25").without_stream()).await.ok();
         eventually(PATIENCE, format!("{server} at the gateway"), open).await
-    }
-
-    /// Where this cluster's harness is told to do things to it; `None` for a cluster that is not made by it.
-    pub fn own() -> bool {
-        env::var_os("CLUSTER").is_some_and(|kind| kind == "own")
     }
 
     /// A request to the gateway, with the key.

@@ -1,18 +1,10 @@
 //! What a user can do with a cluster that has the charts: apply servers, wait for them, connect every client, deploy.
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use e2e::client::{Client, HttpClient, SseClient};
-use e2e::cluster::{Cluster, Cut, Namespace, kubectl};
+use e2e::cluster::{Cluster, Cut, Namespace, example, kubectl};
 use e2e::{PATIENCE, eventually};
 use serde_json::{Value, json};
-
-/// A manifest of `examples/kubernetes`.
-fn example(name: &str) -> Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes").join(name);
-    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
-}
 
 /// The tools that a client sees, by name.
 async fn tools(client: &dyn Client) -> Result<Vec<String>> {

@@ -19,7 +19,7 @@ impl Two {
         let (one, two) = tokio::try_join!(Namespace::new(prefix), Namespace::new(prefix))?;
         let (first, second) = (format!("{}-a", one.name()), format!("{}-b", two.name()));
         let (nothing, also) = (json!({}), json!({}));
-        tokio::try_join!(one.fixture(cluster, &first, &nothing), two.fixture(cluster, &second, &also))?;
+        tokio::try_join!(one.serve(cluster, &first, &nothing), two.serve(cluster, &second, &also))?;
         for (place, name) in [(&one, &first), (&two, &second)] {
             cluster.session(place, name).await?;
         }

@@ -1,32 +1,15 @@
 //! What users get wrong, and what clusters refuse: said by the API server in words that a person understands, or by a
 //! condition that says what to do.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use e2e::cluster::{Cluster, Namespace, kubectl, kubectl_with};
+use e2e::cluster::{Cluster, Global, Namespace, kubectl, kubectl_with};
 use e2e::{PATIENCE, eventually};
 use serde_json::{Value, json};
 
 /// How long an admission policy may take to be known to the API server, and a namespace to go.
 const SLOW: Duration = Duration::from_secs(60);
-
-/// Something of the whole cluster, gone with the test.
-struct Global(String);
-
-impl Global {
-    async fn new(kind: &str, name: &str, manifest: &Value) -> Result<Self> {
-        kubectl_with(&["apply", "-f", "-"], &manifest.to_string()).await?;
-        Ok(Self(format!("{kind}/{name}")))
-    }
-}
-
-impl Drop for Global {
-    fn drop(&mut self) {
-        let _ = Command::new("kubectl").args(["delete", "--wait=false", &self.0]).output();
-    }
-}
 
 #[tokio::test]
 async fn what_can_never_work_is_refused_by_the_api_server() {
@@ -92,10 +75,7 @@ async fn policy(place: &Namespace) -> Result<[Global; 2]> {
     let here = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": place.name()}}});
     let binding = json!({"apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
         "spec": {"policyName": name, "validationActions": ["Deny"], "matchResources": here}});
-    let made = [
-        Global::new("validatingadmissionpolicy", &name, &policy).await?,
-        Global::new("validatingadmissionpolicybinding", &name, &binding).await?,
-    ];
+    let made = [Global::new(&policy).await?, Global::new(&binding).await?];
     let attempt = ["create", "deployment", "denied", "--image=a", "--dry-run=server"];
     let denied = async || place.kubectl(&attempt).await.err().map(drop);
     eventually(SLOW, "the policy to be known", denied).await?;
@@ -115,7 +95,7 @@ async fn webhook(place: &Namespace) -> Result<Global> {
     });
     let manifest = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
         "metadata": {"name": name}, "webhooks": [webhook]});
-    Global::new("validatingwebhookconfiguration", &name, &manifest).await
+    Global::new(&manifest).await
 }
 
 #[tokio::test]

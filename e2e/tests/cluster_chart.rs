@@ -68,7 +68,7 @@ async fn servers_and_their_sessions_live_on_while_a_release_is_removed_installed
     let release = Release::main(&cluster).await.unwrap();
     let newest = Release::chart("mcp-gateway");
     let place = Namespace::new("lasting").await.unwrap();
-    place.serve(&cluster, "lasting", json!({})).await.unwrap();
+    place.serve(&cluster, "lasting", &json!({})).await.unwrap();
     let client = release.cluster(&cluster).await.unwrap().connect(&place, "lasting").await.unwrap();
     let pid = client.tool_text("pid", json!({})).await.unwrap();
     let (session, before) = (client.session().unwrap(), pods(&place).await.unwrap());
@@ -105,7 +105,7 @@ async fn servers_and_their_sessions_live_on_while_a_release_is_removed_installed
     assert_eq!(pods(&place).await.unwrap(), before);
 
     // And the operator works.
-    place.serve(&cluster, "later", json!({})).await.unwrap();
+    place.serve(&cluster, "later", &json!({})).await.unwrap();
     release.cluster(&cluster).await.unwrap().connect(&place, "later").await.unwrap();
     release.helm(&["test", "mcp-gateway", "--timeout", "2m"]).await.unwrap();
 }
@@ -113,7 +113,7 @@ async fn servers_and_their_sessions_live_on_while_a_release_is_removed_installed
 /// What one namespace of its own has, of a release that is limited to it.
 async fn check_limited(main: &Cluster, release: &Release, place: &Namespace, other: &Namespace) -> Result<()> {
     let own = release.cluster(main).await?;
-    place.serve(&own, "limited", json!({"args": ["--name", place.name()]})).await?;
+    place.serve(&own, "limited", &json!({"args": ["--name", place.name()]})).await?;
     let client = own.connect(place, "limited").await?;
     ensure!(client.server()["serverInfo"]["name"] == place.name(), "{}", client.server());
     let elsewhere = own.address(other, "limited");

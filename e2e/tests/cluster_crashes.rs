@@ -16,6 +16,7 @@ async fn what_ends_again_and_again_is_said_to_at_every_moment() {
     let fault = |fault: &str| json!({"args": ["--fault", fault], "resources": {"limits": {"memory": "64Mi"}}});
     place.server("crash", &cluster.program(&fault("exit-at-start=7")).unwrap()).await.unwrap();
     place.server("memory", &cluster.program(&fault("eat-memory=268435456")).unwrap()).await.unwrap();
+    place.server("ports", &cluster.program(&fault("listen=8080")).unwrap()).await.unwrap();
     // A container that ends, not a process in it: a header that no request can have.
     let secret =
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bad"}, "stringData": {"value": "a\nb"}});
@@ -28,6 +29,9 @@ async fn what_ends_again_and_again_is_said_to_at_every_moment() {
     place.told("crash", ("Verified", "ProcessFailed"), &words).await.unwrap();
     let words = ["container `server` used more memory than it may", "raise spec.resources.limits.memory"];
     place.told("memory", ("Available", "OutOfMemory"), &words).await.unwrap();
+    let words =
+        ["cannot listen on port 8080: Address already in use", "ports 8080 and 8081 of the pod are the sidecar's"];
+    place.told("ports", ("Available", "CrashLoop"), &words).await.unwrap();
     let words = ["container `sidecar`", "ends again and again", "exited with code 2", "`X-Token` cannot be sent"];
     place.told("container", ("Available", "CrashLoop"), &words).await.unwrap();
 

@@ -43,7 +43,7 @@ async fn what_comes_and_goes_reaches_a_live_session_over_all_servers() {
     let place = Namespace::new("routes").await.unwrap();
     let name = unique("soon");
     let all = HttpClient::connect_with(&cluster.url("/mcp"), cluster.client("2025-11-25")).await.unwrap();
-    place.fixture(&cluster, &name, &json!({})).await.unwrap();
+    place.serve(&cluster, &name, &json!({})).await.unwrap();
     let ready = Instant::now();
     let session = async {
         cluster.session(&place, &name).await.unwrap();

@@ -26,7 +26,7 @@ async fn call(client: &HttpClient, pid: &str) -> Result<()> {
 async fn sessions_go_on_while_the_keys_of_hop_and_seal_are_replaced() {
     let cluster = Cluster::get().unwrap();
     let place = Namespace::new("keys").await.unwrap();
-    place.serve(&cluster, "lasting", json!({})).await.unwrap();
+    place.serve(&cluster, "lasting", &json!({})).await.unwrap();
     let client = cluster.connect(&place, "lasting").await.unwrap();
     let pid = client.tool_text("pid", json!({})).await.unwrap();
 
@@ -45,7 +45,7 @@ async fn sessions_go_on_while_the_keys_of_hop_and_seal_are_replaced() {
         call(&client, &pid).await.unwrap();
     }
     // Who comes now knows the new key only.
-    place.serve(&cluster, "later", json!({})).await.unwrap();
+    place.serve(&cluster, "later", &json!({})).await.unwrap();
     let later = cluster.connect(&place, "later").await.unwrap();
     assert_eq!(later.tool_text("echo", json!({"text": "later"})).await.unwrap(), "later");
     call(&client, &pid).await.unwrap();

@@ -83,7 +83,7 @@ async fn a_node_that_is_drained_loses_its_pods_and_no_server() {
     let cluster = Cluster::get().unwrap();
     two_nodes().await.unwrap();
     let place = Namespace::new("drained").await.unwrap();
-    place.serve(&cluster, "spread", json!({"replicas": 2})).await.unwrap();
+    place.serve(&cluster, "spread", &json!({"replicas": 2})).await.unwrap();
     let pods = place.wait_pods("spread", 2).await.unwrap();
     assert_eq!(nodes(&pods).len(), 2, "both are on {:?}", nodes(&pods));
     let _back = Back;
@@ -111,9 +111,9 @@ async fn a_node_that_is_lost_is_told_of_and_made_up_for() {
     let cluster = Cluster::get().unwrap();
     two_nodes().await.unwrap();
     let place = Namespace::new("lost").await.unwrap();
-    place.serve(&cluster, "spread", json!({"replicas": 2})).await.unwrap();
+    place.serve(&cluster, "spread", &json!({"replicas": 2})).await.unwrap();
     let bound = json!({"nodeSelector": {"kubernetes.io/hostname": NODE}});
-    place.serve(&cluster, "bound", bound).await.unwrap();
+    place.serve(&cluster, "bound", &bound).await.unwrap();
     let pods = place.wait_pods("spread", 2).await.unwrap();
     assert_eq!(nodes(&pods).len(), 2, "both are on {:?}", nodes(&pods));
     let back = Back;

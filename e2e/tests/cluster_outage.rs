@@ -1,16 +1,14 @@
 //! A real cluster without its API server, or without what that keeps everything in: the gateway serves what it knows, and
 //! all is well again afterwards.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::client::{Client, HttpClient};
-use e2e::cluster::{Account, Cluster, Namespace, kubectl};
+use e2e::cluster::{Account, Cluster, Namespace, has_machine, kubectl, machine, note};
 use e2e::eventually;
 use serde_json::{Value, json};
-use tokio::process::Command;
 use tokio::sync::Mutex;
 
 /// How long an outage lasts.
@@ -20,25 +18,17 @@ const RECOVERY: Duration = Duration::from_secs(180);
 
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// Has the harness do something with a component; `false` where the cluster is not its own.
-async fn harness(verb: &str, component: &str) -> Result<()> {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/cluster");
-    let output = Command::new(program).args([verb, component]).output().await.context("cannot start hack/cluster")?;
-    ensure!(output.status.success(), "{verb} {component}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
 /// A component that is away until this is told to bring it back, or goes out of scope.
 struct Away(Option<&'static str>);
 
 impl Away {
     async fn now(component: &'static str) -> Result<Self> {
-        harness("stop", component).await?;
+        machine(&["stop", component]).await?;
         Ok(Self(Some(component)))
     }
 
     async fn back(mut self) -> Result<()> {
-        harness("start", self.0.take().context("it is back already")?).await
+        machine(&["start", self.0.take().context("it is back already")?]).await.map(drop)
     }
 }
 
@@ -69,7 +59,7 @@ impl Callers {
         let cluster = Cluster::get()?;
         let place = Namespace::new(prefix).await?;
         let server = format!("{prefix}-{}", std::process::id());
-        place.fixture(&cluster, &server, &json!({})).await?;
+        place.serve(&cluster, &server, &json!({})).await?;
         let account = Account::new(&place, "caller").await?;
         account.allow(&place, &["get"]).await?;
         let one = cluster.session(&place, &server).await?;
@@ -116,14 +106,13 @@ impl Callers {
         let answers = async || kubectl(&["get", "--raw", "/readyz"]).await.ok();
         eventually(RECOVERY, "the API server", answers).await?;
         let made = async || {
-            self.place.fixture(&self.cluster, "after", &json!({})).await.ok()?;
+            self.place.serve(&self.cluster, "after", &json!({})).await.ok()?;
             self.cluster.session(&self.place, "after").await.ok()
         };
         eventually(RECOVERY, "a new server", made).await?;
         let took = started.elapsed().as_millis();
-        let _ =
-            writeln!(std::io::stderr(), "measured: from the end of the outage to a new server's session: {took} ms");
-        self.place.wait_ready(&self.server).await?;
+        note(&format!("from the end of the outage to a new server's session: {took} ms"));
+        self.place.settles(&self.cluster).await?;
         self.call().await?;
         let status = self.place.get(&["mcpserver", &self.server]).await?["status"].take();
         ensure!(status["restarts"].as_u64().unwrap_or_default() == 0, "it has restarted: {status}");
@@ -135,10 +124,10 @@ impl Callers {
 
 /// Whether components can be stopped here.
 fn can_stop() -> bool {
-    if !Cluster::own() {
-        let _ = writeln!(std::io::stderr(), "skipped: only a cluster that hack/cluster has made is taken apart");
+    if !has_machine() {
+        note("only a cluster that hack/cluster has made is taken apart");
     }
-    Cluster::own()
+    has_machine()
 }
 
 #[tokio::test]

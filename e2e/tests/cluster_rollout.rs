@@ -103,7 +103,7 @@ async fn a_rolling_update_of_the_gateway_loses_no_call() {
     let cluster = Cluster::get().unwrap();
     let place = Namespace::new("update").await.unwrap();
     let name = format!("update-{}", std::process::id());
-    place.fixture(&cluster, &name, &json!({})).await.unwrap();
+    place.serve(&cluster, &name, &json!({})).await.unwrap();
     let witness = cluster.session(&place, &name).await.unwrap();
     let pid = witness.tool_text("pid", json!({})).await.unwrap();
     let mut everywhere = JoinSet::new();
@@ -136,7 +136,7 @@ async fn a_rolling_update_of_a_server_keeps_old_sessions_for_a_while_and_new_one
     let cluster = Cluster::get().unwrap();
     let place = Namespace::new("roll").await.unwrap();
     let round = |round: &str| json!({"replicas": 2, "env": [{"name": "ROUND", "value": round}]});
-    place.fixture(&cluster, "roll", &round("1")).await.unwrap();
+    place.serve(&cluster, "roll", &round("1")).await.unwrap();
     let both = async || {
         let server = place.get(&["mcpserver", "roll"]).await.ok()?;
         (server["status"]["readyReplicas"] == 2).then_some(())
@@ -149,7 +149,7 @@ async fn a_rolling_update_of_a_server_keeps_old_sessions_for_a_while_and_new_one
     }
     let (fresh, over) = newcomers(&cluster, &cluster.url(&format!("/{}/roll/mcp", place.name())));
 
-    place.fixture(&cluster, "roll", &round("2")).await.unwrap();
+    place.serve(&cluster, "roll", &round("2")).await.unwrap();
     let ended = tokio::time::timeout(PODS, old.join_all()).await.context("a session never ended").unwrap();
     let fresh = fresh.stop().await;
     let told = format!("server updated, a session for each call ({} opened again)", over.load(Ordering::Relaxed));

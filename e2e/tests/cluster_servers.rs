@@ -1,39 +1,15 @@
 //! What the operator makes of servers on a real cluster: their life from the first apply to the last object, and what
 //! it says of those that cannot work.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use e2e::client::{Client, HttpClient};
-use e2e::cluster::{Cluster, Namespace};
+use e2e::client::Client;
+use e2e::cluster::{Cluster, Namespace, example};
 use e2e::{PATIENCE, eventually};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// How long pods may take to come and to go.
 const PODS: Duration = Duration::from_secs(120);
-
-/// A manifest of `examples/kubernetes`.
-fn example(name: &str) -> Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes").join(name);
-    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
-}
-
-fn fixture(cluster: &Cluster) -> Value {
-    let image = cluster.fixture.as_ref().expect("an image of the fixture; CLUSTER=current has none");
-    json!({"image": image, "imagePullPolicy": "IfNotPresent", "command": "/usr/local/bin/fixture"})
-}
-
-async fn connect(cluster: &Cluster, place: &Namespace, server: &str) -> Result<HttpClient> {
-    let url = cluster.url(&format!("/{}/{server}/mcp", place.name()));
-    HttpClient::connect_with(&url, cluster.client("2025-11-25")).await
-}
-
-/// As [`connect`], a moment after the server got ready: the gateway learns of it by itself.
-async fn connect_soon(cluster: &Cluster, place: &Namespace, server: &str) -> Result<HttpClient> {
-    let what = format!("{server} at the gateway");
-    eventually(PATIENCE, what, async || connect(cluster, place, server).await.ok()).await
-}
 
 #[tokio::test]
 async fn variables_come_from_secrets_and_pods_follow_them() {
@@ -49,7 +25,7 @@ async fn variables_come_from_secrets_and_pods_follow_them() {
     place.apply(&secret("first")).await.unwrap();
     place.wait_ready("settings").await.unwrap();
     let environment = async || {
-        let client = connect(&cluster, &place, "settings").await.ok()?;
+        let client = cluster.connect(&place, "settings").await.ok()?;
         client.tool_text("get-env", json!({})).await.ok()
     };
     let seen = eventually(PATIENCE, "the environment", environment).await.unwrap();
@@ -66,19 +42,8 @@ const CHILDREN: &str = "deployments,replicasets,pods,services,endpointslices,ser
 async fn a_server_is_suspended_scaled_and_removed_with_all_its_children() {
     let cluster = Cluster::get().unwrap();
     let place = Namespace::new("life").await.unwrap();
-    place.server("life", &fixture(&cluster)).await.unwrap();
-    place.wait_ready("life").await.unwrap();
-    let pods = async |count: usize| {
-        let look = async || {
-            let pods = place.pods("life").await.ok()?;
-            let ready = |pod: &&Value| {
-                let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-                conditions.any(|it| it["type"] == "Ready" && it["status"] == "True")
-            };
-            (pods.len() == count && pods.iter().filter(ready).count() == count).then_some(())
-        };
-        eventually(PODS, format!("{count} ready pods"), look).await.unwrap();
-    };
+    place.serve(&cluster, "life", &json!({})).await.unwrap();
+    let pods = async |count: usize| place.wait_pods("life", count).await.unwrap();
     pods(1).await;
 
     let suspend = |suspend: bool| json!({"spec": {"suspend": suspend}}).to_string();
@@ -112,20 +77,15 @@ async fn a_server_is_suspended_scaled_and_removed_with_all_its_children() {
 async fn servers_of_one_name_in_two_namespaces_do_not_meet() {
     let cluster = Cluster::get().unwrap();
     let (one, two) = tokio::try_join!(Namespace::new("one"), Namespace::new("two")).unwrap();
-    let named = |name: &str| {
-        let mut spec = fixture(&cluster);
-        spec["args"] = json!(["--name", name]);
-        spec
-    };
-    one.server("same", &named("first")).await.unwrap();
-    two.server("same", &named("second")).await.unwrap();
     for (place, name) in [(&one, "first"), (&two, "second")] {
-        place.wait_ready("same").await.unwrap();
-        let client = connect_soon(&cluster, place, "same").await.unwrap();
+        place.serve(&cluster, "same", &json!({"args": ["--name", name]})).await.unwrap();
+    }
+    for (place, name) in [(&one, "first"), (&two, "second")] {
+        let client = cluster.connect(place, "same").await.unwrap();
         assert_eq!(client.server()["serverInfo"]["name"], name);
     }
     one.kubectl(&["delete", "mcpserver", "same"]).await.unwrap();
-    let client = connect_soon(&cluster, &two, "same").await.unwrap();
+    let client = cluster.connect(&two, "same").await.unwrap();
     assert_eq!(client.server()["serverInfo"]["name"], "second");
 }
 
@@ -158,7 +118,7 @@ async fn an_image_of_ones_own_is_a_server() {
     let manifest = manifest.replace("example.com/my-server:1", &image).replace("my-server", "fixture");
     place.apply(&manifest).await.unwrap();
     place.wait_ready("own").await.unwrap();
-    let client = connect_soon(&cluster, &place, "own").await.unwrap();
+    let client = cluster.connect(&place, "own").await.unwrap();
     assert_eq!(client.tool_text("echo", json!({"text": "own"})).await.unwrap(), "own");
 }
 
@@ -193,7 +153,7 @@ async fn a_server_elsewhere_gets_its_credential_from_a_secret() {
     let address = "http://elsewhere:8000/mcp";
     place.apply(&manifest.replace("https://mcp.example.com/mcp", address)).await.unwrap();
     place.wait_ready("remote").await.unwrap();
-    let client = connect_soon(&cluster, &place, "remote").await.unwrap();
+    let client = cluster.connect(&place, "remote").await.unwrap();
     assert_eq!(client.tool_text("echo", json!({"text": "remote"})).await.unwrap(), "remote");
     let table = place.kubectl(&["get", "mcps"]).await.unwrap();
     assert!(table.contains("streamable"), "{table}");

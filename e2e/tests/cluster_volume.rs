@@ -4,9 +4,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use e2e::cluster::{Cluster, Namespace, kubectl, kubectl_with};
+use e2e::cluster::{Cluster, Namespace, is_ready, kubectl, kubectl_with};
 use e2e::eventually;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// How long pods may take to come and to go.
 const PODS: Duration = Duration::from_secs(180);
@@ -45,10 +45,7 @@ impl Drop for Volume {
 
 /// Lets everybody write into a folder of the node: a pod of root does, where such are let in.
 async fn open(cluster: &Cluster, name: &str, path: &str) -> Result<()> {
-    let image = r#"jsonpath={..env[?(@.name=="MCP_RUNNER_IMAGE")].value}"#;
-    let image =
-        kubectl(&["--namespace", &cluster.system, "get", "deployment", "mcp-gateway-operator", "-o", image]).await?;
-    let container = json!({"name": "open", "image": image, "imagePullPolicy": "IfNotPresent",
+    let container = json!({"name": "open", "image": cluster.runner().await?, "imagePullPolicy": "IfNotPresent",
         "command": ["chmod", "0777", "/volume"], "securityContext": {"runAsUser": 0, "runAsNonRoot": false},
         "volumeMounts": [{"name": "volume", "mountPath": "/volume"}]});
     let volume = json!({"name": "volume", "hostPath": {"path": path, "type": "DirectoryOrCreate"}});
@@ -62,12 +59,11 @@ async fn open(cluster: &Cluster, name: &str, path: &str) -> Result<()> {
 /// What is installed on the volume, as the one pod that is ready sees it.
 async fn installations(place: &Namespace) -> Result<(String, Vec<String>)> {
     let pods = place.pods("cached").await?;
-    let ready = |pod: &&Value| {
-        let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-        conditions.any(|it| it["type"] == "Ready" && it["status"] == "True")
-    };
     let [pod] = &pods[..] else { anyhow::bail!("there are {} pods", pods.len()) };
-    let name = Some(pod).filter(ready).and_then(|pod| pod["metadata"]["name"].as_str()).context("it is not ready")?;
+    let name = Some(pod)
+        .filter(|pod| is_ready(pod))
+        .and_then(|pod| pod["metadata"]["name"].as_str())
+        .context("it is not ready")?;
     let folders = "ls -d /var/cache/mcp/mcp-server-time-*/";
     let listed = place.kubectl(&["exec", name, "-c", "server", "--", "sh", "-c", folders]).await?;
     Ok((name.to_owned(), listed.lines().map(ToOwned::to_owned).collect()))

@@ -110,6 +110,9 @@ pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
     tasks.spawn(aggregate.clone().follow());
     let work = async {
         let front = async {
+            // Who connects before keys and servers are known waits, instead of being told that there are none: a replica
+            // that starts again in its pod is asked before anybody has looked whether it is ready.
+            readiness.settled().await;
             serve_until_drained(listener, router, &aggregate, &drain).await;
             tasks.shutdown().await;
         };

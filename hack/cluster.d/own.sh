@@ -73,12 +73,29 @@ own_down_after_failure() {
 }
 
 own_down() {
+    local number left
     [[ -d $state ]] || return 0
+    number=$(number 2>/dev/null || true)
     processes_down
     cgroups_down
     network_down
     rm -rf "$state"
     rmdir --ignore-fail-on-non-empty "${state%/*}"
+    left=$(left_behind "$number")
+    [[ ! $left ]] || die "left behind: $left"
+}
+
+# left_behind NUMBER: what is there of a cluster that was removed. Its processes and control groups were waited for; its
+# number may be another's already.
+left_behind() {
+    local number=$1 file
+    for file in /sys/class/net/mcpc*/ifalias; do
+        if [[ $(cat "$file" 2>/dev/null) == "mcp-gateway/$CLUSTER_NAME" ]]; then echo "the link ${file%/ifalias}"; fi
+    done
+    if [[ $number && ! -e /sys/class/net/mcpc$number ]]; then
+        nft list tables ip | grep --line-regexp "table ip mcpc$number" || true
+    fi
+    grep --fixed-strings " $state/" /proc/self/mountinfo || true
 }
 
 own_load() {

@@ -25,7 +25,7 @@ use wire::hop::{Issuer, Signer};
 use crate::args::RunArgs;
 use crate::controller::{ClientHandle, Context, error_policy, reconcile};
 use crate::events::Events;
-use crate::keys::Keys;
+use crate::keys::{Hop, Keys};
 use crate::lease::Elector;
 use crate::metrics::Metrics;
 use crate::probe::Probe;
@@ -111,7 +111,7 @@ async fn lead(
 }
 
 async fn work(shared: &Shared, namespaces: Vec<String>, drain: &Drain) -> anyhow::Result<()> {
-    let hop = shared.keys.load().await?;
+    let Some(hop) = keys(shared, drain).await else { return Ok(()) };
     let (jwks, seen) = watch::channel(hop.jwks());
     let signer = Arc::new(Signer::new(Issuer::Operator, hop.into_own()));
     let probe = Probe::new(Arc::clone(&signer));
@@ -127,6 +127,20 @@ async fn work(shared: &Shared, namespaces: Vec<String>, drain: &Drain) -> anyhow
     tokio::select! {
         _ = future::join_all(scopes) => Ok(()),
         never = follow_keys(shared, &signer, &jwks, &pods) => match never {},
+    }
+}
+
+/// The keys, as soon as they can be had; `None` when it is told to stop before.
+async fn keys(shared: &Shared, drain: &Drain) -> Option<Hop> {
+    loop {
+        match shared.keys.load().await {
+            Ok(hop) => return Some(hop),
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "there are no keys to work with"),
+        }
+        tokio::select! {
+            () = drain.started() => return None,
+            () = tokio::time::sleep(KEYS) => {}
+        }
     }
 }
 

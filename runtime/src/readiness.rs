@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::Notify;
+
 use crate::shutdown::Drain;
 
 /// Why a process is not ready. The text is the body of `/readyz`.
@@ -24,7 +26,11 @@ pub struct Readiness {
 }
 
 #[derive(Debug, Default)]
-struct Waiting(Mutex<Vec<(Cow<'static, str>, u64)>>);
+struct Waiting {
+    names: Mutex<Vec<(Cow<'static, str>, u64)>>,
+    /// Told when there is none any more.
+    none: Notify,
+}
 
 /// The process is not ready while this lives.
 #[must_use = "dropping the token says that what it names is done"]
@@ -61,12 +67,26 @@ impl Readiness {
         let names = names.iter().map(|(name, _)| name.clone());
         Err(Unready::Waiting(names.collect()))
     }
+
+    /// Waits until it is ready for the first time from now, or is told to stop.
+    pub async fn settled(&self) {
+        loop {
+            let none = self.waiting.none.notified();
+            if !matches!(self.check(), Err(Unready::Waiting(_))) {
+                return;
+            }
+            tokio::select! {
+                () = none => {}
+                () = self.drain.started() => {}
+            }
+        }
+    }
 }
 
 impl Waiting {
     fn lock(&self) -> MutexGuard<'_, Vec<(Cow<'static, str>, u64)>> {
         // A panic elsewhere cannot leave the list half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,6 +96,9 @@ impl Drop for Token {
         if let Some(index) = names.iter().position(|(_, number)| *number == self.number) {
             let (done, _) = names.remove(index);
             tracing::info!(%done, remaining = names.len(), "readiness");
+            if names.is_empty() {
+                self.waiting.none.notify_waiters();
+            }
         }
     }
 }
@@ -122,6 +145,18 @@ mod tests {
         drop(readiness.token("handshake"));
         let _again = readiness.token("handshake");
         assert_eq!(readiness.check(), waiting(&["handshake"]));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_it_goes_on_when_the_last_token_is_gone_or_it_is_to_stop() {
+        let shutdown = Shutdown::new();
+        let readiness = Readiness::new(shutdown.drain());
+        readiness.settled().await;
+        let (routes, listener) = (readiness.token("routes"), readiness.token("listener"));
+        drop(routes);
+        tokio::join!(readiness.settled(), async { drop(listener) });
+        let _never = readiness.token("never");
+        tokio::join!(readiness.settled(), async { shutdown.begin("test") });
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Cluster, kubectl, kubectl_with};
+use super::{kubectl, kubectl_with};
 use crate::wait::eventually;
 
 /// How long a server may take to get ready: packages are fetched.
@@ -71,20 +71,6 @@ impl Namespace {
     pub async fn server(&self, name: &str, spec: &Value) -> Result<()> {
         let server = json!({"apiVersion": "mcpgateway.dev/v1alpha1", "kind": "McpServer", "metadata": {"name": name}, "spec": spec});
         self.apply(&server.to_string()).await.map(drop)
-    }
-
-    /// Applies an `McpServer` of the tests' own server with these fields more, and waits until it is ready.
-    ///
-    /// # Errors
-    /// When there is no image of it, or it does not get ready.
-    pub async fn fixture(&self, cluster: &Cluster, name: &str, more: &Value) -> Result<()> {
-        let image = cluster.fixture.as_ref().context("an image of the fixture; CLUSTER=current has none")?;
-        let mut spec = json!({"image": image, "imagePullPolicy": "IfNotPresent", "command": "/usr/local/bin/fixture"});
-        if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
-            spec.extend(more.clone());
-        }
-        self.server(name, &spec).await?;
-        self.wait_ready(name).await
     }
 
     /// What `kubectl get WHAT -o json` says.

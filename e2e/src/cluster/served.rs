@@ -1,12 +1,13 @@
 //! Servers of the tests' own program, and sessions with them.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use anyhow::{Context as _, Result};
+use serde_json::Value;
 
-use super::{Cluster, Namespace};
+use super::{Cluster, Namespace, kubectl};
 use crate::client::HttpClient;
 use crate::wait::{PATIENCE, eventually};
 
@@ -19,6 +20,15 @@ const VERSION: &str = "2025-11-25";
 pub fn note(text: &str) {
     // Nobody may be there to read it.
     let _ = writeln!(std::io::stderr(), "note: {text}");
+}
+
+/// A manifest of `examples/kubernetes`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn example(name: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes").join(name);
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
 /// Whether a pod takes requests.
@@ -34,13 +44,13 @@ pub fn session_at(url: &str, cluster: &Cluster, session: &str) -> HttpClient {
 }
 
 impl Cluster {
-    /// The spec of a server of the tests' own.
+    /// The image that packages run in, with Python and Node.
     ///
     /// # Errors
-    /// When its image cannot be loaded here.
-    pub fn spec(&self) -> Result<Value> {
-        let image = self.fixture.as_ref().context("an image of the fixture; CLUSTER=current has none")?;
-        Ok(json!({"image": image, "imagePullPolicy": "IfNotPresent", "command": "/usr/local/bin/fixture"}))
+    /// When there is no operator to ask.
+    pub async fn runner(&self) -> Result<String> {
+        let path = r#"jsonpath={..env[?(@.name=="MCP_RUNNER_IMAGE")].value}"#;
+        kubectl(&["--namespace", &self.system, "get", "deployment", "mcp-gateway-operator", "-o", path]).await
     }
 
     /// The address of a server at the gateway.
@@ -64,12 +74,8 @@ impl Namespace {
     ///
     /// # Errors
     /// When it does not get so.
-    pub async fn serve(&self, cluster: &Cluster, name: &str, more: Value) -> Result<()> {
-        let mut spec = cluster.spec()?;
-        if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
-            spec.extend(more);
-        }
-        self.server(name, &spec).await?;
+    pub async fn serve(&self, cluster: &Cluster, name: &str, more: &Value) -> Result<()> {
+        self.server(name, &cluster.program(more)?).await?;
         self.wait_ready(name).await
     }
 

@@ -1,7 +1,7 @@
-//! What to do about what a cluster refuses.
+//! What to do about what a cluster refuses, and what cannot be there beside a sidecar.
 
-/// By the words that the API server has for it, what users can do. A guess, for advice: no reason depends on it.
-const ADVICE: [(&str, &str); 7] = [
+/// By the words that the API server or a program has for it, what users can do. A guess, for advice: no reason depends on it.
+const ADVICE: [(&str, &str); 10] = [
     (
         "exceeded quota",
         "have the ResourceQuota raised, or ask for less in spec.replicas, spec.resources and spec.sidecar.resources",
@@ -18,7 +18,13 @@ const ADVICE: [(&str, &str); 7] = [
     ("usage per Pod is", "keep spec.resources and spec.sidecar.resources within the namespace's LimitRange"),
     ("ValidatingAdmissionPolicy", "change the spec so that the policy admits it, or ask whoever made the policy"),
     ("failed calling webhook", "see that the webhook's service runs, or ask whoever installed the webhook"),
+    ("denied the request", "change the spec so that the webhook admits it, or ask whoever installed the webhook"),
+    ("ddress already in use", PORTS),
+    ("EADDRINUSE", PORTS),
 ];
+
+/// All containers of a pod have one network.
+const PORTS: &str = "ports 8080 and 8081 of the pod are the sidecar's; have the program listen on others, or on none";
 
 /// The message, and what to do about it where that is known.
 pub(super) fn advised(message: &str) -> String {
@@ -54,6 +60,9 @@ mod tests {
                 r#"Internal error occurred: failed calling webhook "a": service "b" not found"#,
                 "the webhook's service runs",
             ),
+            (r#"admission webhook "a" denied the request: no"#, "the webhook admits it"),
+            ("exited with code 1; stderr: bind: Address already in use (os error 98)", "8080 and 8081"),
+            ("Error: listen EADDRINUSE: address already in use :::8080", "8080 and 8081"),
         ] {
             let told = advised(message);
             assert!(told.starts_with(message) && told.contains(advice), "{told}");

@@ -71,7 +71,9 @@ fn failing(sidecar: &SidecarStatus) -> Verdict {
             let text = format!("container `{SERVER}` {}: {}", pods::out_of_memory(SERVER), sidecar.message);
             Verdict::no(reason::OUT_OF_MEMORY, text)
         }
-        Some(_) => Verdict::no(reason::CRASH_LOOP, format!("its process ends again and again: {}", sidecar.message)),
+        Some(_) => {
+            Verdict::no(reason::CRASH_LOOP, format!("its process ends again and again: {}", advised(&sidecar.message)))
+        }
         None => Verdict::no(reason::PODS_NOT_READY, &sidecar.message),
     }
 }

@@ -1,0 +1,87 @@
+//! What others do to a server's objects stays, and what a server needs of others: their ConfigMaps, their programs.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e::client::Client;
+use e2e::cluster::{Cluster, Namespace, has_machine, host_address, note};
+use e2e::eventually;
+use e2e::harness::{Bin, Launch};
+use serde_json::{Value, json};
+
+/// How long pods may take to come and to go.
+const PODS: Duration = Duration::from_secs(180);
+
+/// Waits until new sessions see this value of the variable MODE.
+async fn sees(cluster: &Cluster, place: &Namespace, mode: &str) -> Result<()> {
+    let look = async || {
+        let client = cluster.session(place, "others").await.ok()?;
+        (client.tool_text("env", json!({"name": "MODE"})).await.ok()? == mode).then_some(())
+    };
+    eventually(PODS, format!("MODE={mode} in the server"), look).await
+}
+
+/// Waits until the operator has seen the newest spec, and nothing is being rolled out.
+async fn is_quiet(place: &Namespace) -> Result<Value> {
+    let seen = async || {
+        let server = place.get(&["mcpserver", "others"]).await.ok()?;
+        (server["status"]["observedGeneration"] == server["metadata"]["generation"]).then_some(())
+    };
+    eventually(PODS, "the newest spec to be seen", seen).await?;
+    place.kubectl(&["rollout", "status", "deployment/others", "--timeout=180s"]).await?;
+    place.get(&["deployment", "others"]).await
+}
+
+#[tokio::test]
+async fn replicas_restarts_and_notes_of_others_stay_and_pods_follow_config_maps() {
+    let cluster = Cluster::get().unwrap();
+    let place = Namespace::new("others").await.unwrap();
+    let map = |mode: &str| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "modes"}, "data": {"mode": mode}})
+            .to_string()
+    };
+    place.apply(&map("one")).await.unwrap();
+    let env = json!([{"name": "MODE", "valueFrom": {"configMapKeyRef": {"name": "modes", "key": "mode"}}}]);
+    place.serve(&cluster, "others", &json!({"env": env})).await.unwrap();
+    sees(&cluster, &place, "one").await.unwrap();
+
+    // As an autoscaler does, where the spec says nothing of replicas.
+    place.kubectl(&["scale", "deployment/others", "--replicas=2"]).await.unwrap();
+    place.kubectl(&["rollout", "restart", "deployment/others"]).await.unwrap();
+    place.kubectl(&["annotate", "deployment/others", "example.com/owner=me"]).await.unwrap();
+    let template = |deployment: &Value| deployment["spec"]["template"]["metadata"]["annotations"].clone();
+    let restarted = template(&is_quiet(&place).await.unwrap())["kubectl.kubernetes.io/restartedAt"].clone();
+    assert!(restarted.is_string());
+
+    // The operator writes the Deployment again, for reasons of its own and of others.
+    let deny = r#"{"spec":{"tools":{"deny":["sleep"]},"podMetadata":{"annotations":{"a":"b"}}}}"#;
+    place.kubectl(&["patch", "mcpserver", "others", "--type=merge", "-p", deny]).await.unwrap();
+    place.apply(&map("two")).await.unwrap();
+    sees(&cluster, &place, "two").await.unwrap();
+    let after = is_quiet(&place).await.unwrap();
+    assert_eq!(after["spec"]["replicas"], 2);
+    assert_eq!(template(&after)["kubectl.kubernetes.io/restartedAt"], restarted);
+    assert_eq!(template(&after)["a"], "b");
+    assert_eq!(after["metadata"]["annotations"]["example.com/owner"], "me");
+    place.wait_pods("others", 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_outside_of_the_cluster_is_reached_by_its_address() {
+    let cluster = Cluster::get().unwrap();
+    if !has_machine() {
+        return note("this machine is reached from the pods of a cluster of our own only");
+    }
+    let place = Namespace::new("outside").await.unwrap();
+    let host = host_address().unwrap();
+    let listen = format!("{host}:0");
+    let outside =
+        Launch::new(Bin::Fixture).unwrap().args(["--remote", "streamable", "--name", "outside", "--listen", &listen]);
+    let outside = outside.listen().await.unwrap();
+    place.server("outside", &json!({"url": outside.url("/mcp")})).await.unwrap();
+    place.wait_ready("outside").await.unwrap();
+    place.settles(&cluster).await.unwrap();
+    let client = cluster.connect(&place, "outside").await.unwrap();
+    assert_eq!(client.server()["serverInfo"]["name"], "outside");
+    assert_eq!(client.tool_text("pid", json!({})).await.unwrap(), outside.pid().to_string());
+}

@@ -1,0 +1,45 @@
+//! The official clients against the gateway of a cluster, at the addresses that everybody uses.
+
+use anyhow::Result;
+use e2e::cluster::{Cluster, Namespace, run};
+use e2e::matrix::{Cell, repository, run_all, version};
+use serde_json::json;
+
+/// Every version of either SDK, and either SDK at every address; without a cluster `sdk.rs` has all that there are.
+const CELLS: [(&str, &str, &str); 8] = [
+    ("python-v1", "sse", "/time/sse"),
+    ("python-v1", "http", "/mcp"),
+    ("python-v2", "http", "/everything/mcp"),
+    ("python-v2", "sse", "/sse"),
+    ("ts-v1", "http", "/everything/mcp"),
+    ("ts-v1", "sse", "/sse"),
+    ("ts-v2", "sse", "/time/sse"),
+    ("ts-v2", "http", "/mcp"),
+];
+
+/// Installs what the clients run with, where it is missing.
+async fn tools() -> Result<()> {
+    let tools = repository().join("hack/tools");
+    run(&tools.to_string_lossy(), &["uv", "node", "python-clients", "ts-clients"], "").await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_official_sdk_works_with_servers_on_a_cluster() {
+    let cluster = Cluster::get().unwrap();
+    let place = Namespace::existing("default", &["time", "everything"]);
+    let time = format!("mcp-server-time@{}", version("SERVER_TIME").unwrap());
+    let everything = format!("@modelcontextprotocol/server-everything@{}", version("SERVER_EVERYTHING").unwrap());
+    place.server("time", &json!({"command": "uvx", "args": [time]})).await.unwrap();
+    place.server("everything", &json!({"command": "npx", "args": ["-y", everything]})).await.unwrap();
+    tools().await.unwrap();
+    for name in ["time", "everything"] {
+        place.wait_ready(name).await.unwrap();
+        cluster.session(&place, name).await.unwrap();
+    }
+    let cells = CELLS.map(|(driver, transport, path)| {
+        let server = if path == "/time/sse" { "time" } else { "everything" };
+        let prefix = if ["/sse", "/mcp"].contains(&path) { "everything-" } else { "" };
+        (Cell { driver, transport, server, prefix }, cluster.url(path))
+    });
+    run_all(cells.into(), Some(&cluster.key)).await.unwrap();
+}
