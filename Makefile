@@ -133,11 +133,12 @@ readme: compiled ## what the documents say: commands, examples, addresses, the m
 .PHONY: cluster-test
 cluster-test: compiled ## servers on a real Kubernetes, by the charts (CLUSTER=own|current|kind|none): 40 minutes at the first time
 	$(call say,servers on a real Kubernetes)
+	@# Not $$(MAKE): a recipe that has it is run by `make --dry-run` too.
 	@case "$${CLUSTER:-own}" in \
 	none) echo 'CLUSTER=none: nothing is tested here' ;; \
-	own) failed=0; hack/on-cluster -- $(MAKE) --keep-going on-cluster || failed=1; \
-	    $(MAKE) --keep-going cluster-nodes cluster-scale || failed=1; exit $$failed ;; \
-	*) hack/on-cluster -- $(MAKE) --keep-going on-cluster ;; \
+	own) failed=0; hack/on-cluster -- make --keep-going on-cluster || failed=1; \
+	    make --keep-going cluster-nodes cluster-scale || failed=1; exit $$failed ;; \
+	*) hack/on-cluster -- make --keep-going on-cluster ;; \
 	esac
 
 # Behind hack/on-cluster.

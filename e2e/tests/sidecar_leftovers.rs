@@ -169,8 +169,10 @@ async fn a_server_inherits_no_file_and_no_ignored_signal_of_the_sidecar() {
     let look = "ls /proc/self/fd | wc -w >&2; grep -E 'Sig(Blk|Ign)' /proc/self/status >&2; exec";
     let server = format!(r#"{look} "$0""#);
     let script = format!(r#"{look} "$0" serve --listen 127.0.0.1:0 --warm-spares 0 -- /bin/sh -c "$1" "$2""#);
-    let args = ["-c", &script, &Bin::Sidecar.text().unwrap(), &server, &Bin::Fixture.text().unwrap()];
-    let sidecar = Launch::program("/bin/sh").args(args).listen().await.unwrap();
+    // A job that a script starts in the background ignores SIGINT, and the sidecar does not: it would differ in that.
+    let args = ["--default-signal", "/bin/sh", "-c", &script];
+    let programs = [&*Bin::Sidecar.text().unwrap(), &server, &Bin::Fixture.text().unwrap()];
+    let sidecar = Launch::program("env").args(args).args(programs).listen().await.unwrap();
     sidecar.wait_ready(&sidecar.url("/readyz")).await.unwrap();
     let told = http("GET", &sidecar.url("/logs"), &[], "").await.unwrap().text();
     assert!(sidecar.logs().starts_with(&told), "{told}, where the sidecar has {}", sidecar.logs());
