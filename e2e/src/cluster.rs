@@ -15,6 +15,7 @@ mod relay;
 mod release;
 mod served;
 mod truth;
+mod volume;
 
 use std::env;
 
@@ -31,6 +32,7 @@ pub use namespace::Namespace;
 pub use relay::{Hold, Relay};
 pub use release::{Release, helm};
 pub use served::{example, is_ready, note, session_at};
+pub use volume::Volume;
 
 use crate::client::{ClientOptions, HttpClient};
 use crate::http::{Response, http};

@@ -1,44 +1,15 @@
 //! What was installed on a volume outlives the pod that installed it.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::client::Client;
-use e2e::cluster::{Cluster, Namespace, has_machine, kubectl, kubectl_with, state_folder};
+use e2e::cluster::{Cluster, Namespace, Volume};
 use e2e::eventually;
 use serde_json::{Value, json};
 
 /// How long it may take until another pod is ready.
 const PODS: Duration = Duration::from_secs(240);
-
-/// A volume on node 1, of a class of its own. Where a cluster has classes, its default serves.
-struct Volume {
-    name: String,
-}
-
-impl Volume {
-    /// Kubernetes hands a folder that it calls `local` over to the group of the pod, and others not.
-    async fn new(place: &Namespace, server: &str) -> Result<Self> {
-        let name = format!("{}-{server}", place.name());
-        fs::create_dir_all(state_folder()?.join("volumes").join(&name))?;
-        let on_node = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": ["node-1"]});
-        let volume = json!({
-            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
-            "spec": {
-                "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": name,
-                "persistentVolumeReclaimPolicy": "Retain", "local": {"path": format!("/run/cluster/volumes/{name}")},
-                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [on_node]}]}},
-            },
-        });
-        kubectl_with(&["apply", "-f", "-"], &volume.to_string()).await?;
-        Ok(Self { name })
-    }
-
-    async fn remove(self) -> Result<()> {
-        kubectl(&["delete", "persistentvolume", &self.name, "--wait=false"]).await.map(drop)
-    }
-}
 
 /// The name of the only pod, which is ready and another than before, and what its sidecar has said.
 async fn pod_after(place: &Namespace, server: &str, before: &str) -> Result<(String, String)> {
@@ -52,12 +23,8 @@ async fn pod_after(place: &Namespace, server: &str, before: &str) -> Result<(Str
 }
 
 async fn check(cluster: &Cluster, place: &Namespace, server: &str, mut spec: Value) -> Result<()> {
-    let volume = if has_machine() { Some(Volume::new(place, server).await?) } else { None };
-    let mut cache = json!({"medium": "PersistentVolumeClaim", "size": "1Gi"});
-    if let Some(volume) = &volume {
-        cache["storageClassName"] = json!(volume.name);
-    }
-    spec["packages"] = json!({"cache": cache});
+    let volume = Volume::new(place, server).await?;
+    spec["packages"] = json!({"cache": volume.cache()});
     place.server(server, &spec).await?;
     place.wait_ready(server).await?;
     let (first, said) = pod_after(place, server, "").await?;
@@ -76,10 +43,7 @@ async fn check(cluster: &Cluster, place: &Namespace, server: &str, mut spec: Val
     place.wait_ready(server).await?;
     let client = cluster.connect(place, server).await?;
     ensure!(!client.list("tools/list", "tools").await?.is_empty(), "it has no tools");
-    match volume {
-        Some(volume) => volume.remove().await,
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 #[tokio::test]
