@@ -24,32 +24,45 @@ fn strings(list: &Value) -> Vec<&str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// The role of the operator in the cluster, which gets its rules back at the end.
+/// A role of the operator, which gets its rules back at the end.
 struct Role {
-    name: String,
+    /// As `kubectl` finds it in the namespace of the release.
+    place: [String; 3],
     rules: Vec<Value>,
 }
 
 impl Role {
+    /// That of the whole cluster.
     async fn of_operator(cluster: &Cluster) -> Result<Self> {
-        let name = format!("clusterrole/{}-mcp-gateway-operator", cluster.system);
-        let role: Value = serde_json::from_str(&kubectl(&["get", &name, "-o", "json"]).await?)?;
-        let rules = role["rules"].as_array().context("a role has rules")?.clone();
-        Ok(Self { name, rules })
+        Self::get(cluster, format!("clusterrole/{}-mcp-gateway-operator", cluster.system)).await
     }
 
-    fn patch(&self) -> [String; 6] {
+    /// That of the release's own namespace.
+    async fn of_operator_at_home(cluster: &Cluster) -> Result<Self> {
+        Self::get(cluster, "role/mcp-gateway-operator".to_owned()).await
+    }
+
+    async fn get(cluster: &Cluster, name: String) -> Result<Self> {
+        let role: Value = serde_json::from_str(&system(cluster, &["get", &name, "-o", "json"]).await?)?;
+        let rules = role["rules"].as_array().context("a role has rules")?.clone();
+        Ok(Self { place: ["--namespace".into(), cluster.system.clone(), name], rules })
+    }
+
+    fn patch(&self) -> Vec<String> {
+        let [option, namespace, name] = self.place.each_ref().map(String::as_str);
         let rules = json!({"rules": self.rules}).to_string();
-        ["patch".into(), self.name.clone(), MANAGER.into(), "--type=merge".into(), "-p".into(), rules]
+        [option, namespace, "patch", name, MANAGER, "--type=merge", "-p", &rules].map(ToOwned::to_owned).into()
     }
 
     async fn without(&self, index: usize) -> Result<()> {
         let patch = json!([{"op": "remove", "path": format!("/rules/{index}")}]).to_string();
-        kubectl(&["patch", &self.name, MANAGER, "--type=json", "-p", &patch]).await.map(drop)
+        let [option, namespace, name] = self.place.each_ref().map(String::as_str);
+        kubectl(&[option, namespace, "patch", name, MANAGER, "--type=json", "-p", &patch]).await.map(drop)
     }
 
     async fn restore(&self) -> Result<()> {
-        kubectl(&self.patch().each_ref().map(String::as_str)).await.map(drop)
+        let patch = self.patch();
+        kubectl(&patch.iter().map(String::as_str).collect::<Vec<_>>()).await.map(drop)
     }
 }
 
@@ -82,11 +95,19 @@ async fn restart_operators(cluster: &Cluster) -> Result<()> {
     eventually(NOTICED, "two ready operators", ready).await
 }
 
-/// All that operators and the server's conditions say.
+/// All that operators log and the server's conditions say.
 async fn told(cluster: &Cluster, place: &Namespace, server: &str) -> Option<String> {
-    let logs = system(cluster, &["logs", "-l", OPERATORS, "--tail=-1"]).await.ok()?;
     let status = place.get(&["mcpserver", server]).await.ok()?["status"].take();
-    Some((logs + &status.to_string()).replace("\\\"", "\"").replace("\\\"", "\""))
+    Some(logs(cluster).await? + &plain(&status.to_string()))
+}
+
+async fn logs(cluster: &Cluster) -> Option<String> {
+    system(cluster, &["logs", "-l", OPERATORS, "--tail=-1"]).await.ok().as_deref().map(plain)
+}
+
+/// Without what quotation marks get in a text in a text.
+fn plain(text: &str) -> String {
+    text.replace("\\\"", "\"").replace("\\\"", "\"")
 }
 
 async fn no_crash(cluster: &Cluster) -> Result<()> {
@@ -147,6 +168,54 @@ async fn a_right_that_is_missing_is_named_and_nothing_crashes() {
         place.wait_condition(&server, "Available", "False", "Unschedulable").await.unwrap();
     }
     no_crash(&cluster).await.unwrap();
+}
+
+/// Has the operators need what a rule of their own namespace is for: they look after the lease and the keys at all times,
+/// and make what is not there.
+async fn need(cluster: &Cluster, rule: &Value) -> Result<()> {
+    let (resource, verbs) = (strings(&rule["resources"]), strings(&rule["verbs"]));
+    match (&resource[..], &verbs[..]) {
+        (["leases"], ["create"]) => system(cluster, &["delete", "lease", "mcp-gateway-operator"]).await.map(drop),
+        (["secrets"], ["create"]) => {
+            system(cluster, &["delete", "secret", "mcp-gateway-operator-keys"]).await.map(drop)
+        }
+        (["secrets"], ["update"]) => cluster.add_hop_key().await.map(drop),
+        _ => Ok(()),
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_at_home_is_named_in_the_log_and_nothing_crashes() {
+    let _turn = TURN.lock().await;
+    let cluster = Cluster::get().unwrap();
+    let place = Namespace::new("home").await.unwrap();
+    let role = Role::of_operator_at_home(&cluster).await.unwrap();
+    // What it may everywhere it may at home.
+    let everywhere = Role::of_operator(&cluster).await.unwrap();
+    let everywhere: BTreeSet<_> = everywhere.rules.iter().flat_map(each).collect();
+    for (index, rule) in role.rules.iter().enumerate() {
+        if each(rule).iter().all(|right| everywhere.contains(right)) {
+            continue;
+        }
+        let refusals = refusals(rule);
+        role.without(index).await.unwrap();
+        need(&cluster, rule).await.unwrap();
+        // Without a lease none gets ready: they are not waited for.
+        system(&cluster, &["delete", "pod", "-l", OPERATORS]).await.unwrap();
+        let named = async || {
+            let told = logs(&cluster).await?;
+            refusals.iter().find(|refusal| told.contains(*refusal)).cloned()
+        };
+        let said = eventually(NOTICED, format!("one of {refusals:?}"), named).await;
+        note(&format!("without {rule}: {}", said.unwrap()));
+        no_crash(&cluster).await.unwrap();
+        role.restore().await.unwrap();
+    }
+    // All is well as soon as the rights are back.
+    place.serve(&cluster, "after", &json!({})).await.unwrap();
+    no_crash(&cluster).await.unwrap();
+    restart_operators(&cluster).await.unwrap();
+    place.settles(&cluster).await.unwrap();
 }
 
 /// Has the operator use all that it may.
