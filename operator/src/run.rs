@@ -32,7 +32,7 @@ use crate::probe::Probe;
 use crate::rotation::Rotation;
 use crate::settings::Settings;
 use crate::sidecars::Sidecars;
-use crate::watch::{api, owned, pods, server_of, servers};
+use crate::watch::{AtOnce, api, owned, pods, server_of, servers};
 
 /// How long work under way may take at the end.
 const GRACE: Duration = Duration::from_secs(20);
@@ -222,6 +222,7 @@ fn scope(
         .watches_stream(pod_events, |pod| server_of(&pod))
         .reconcile_on(told)
         .reconcile_all_on(keys.boxed())
+        .trigger_backoff(AtOnce)
         .with_config(Config::default().concurrency(shared.concurrency).debounce(DEBOUNCE))
         .graceful_shutdown_on(stop)
         .run(reconcile, error_policy, context);
