@@ -11,6 +11,11 @@
 //! `initialize` from that. What such a server sends unasked goes to whom it is certain to concern: list changes to all,
 //! updates to subscribers, a task's state to its owner. Anything else, log lines among it, is delivered only as long as
 //! one session alone has used the connection, for it may speak of any that has.
+//!
+//! [`Sharing::Exchanges`] is a connection to a server of 2026-07-28 or later. There is no handshake, and a session is one
+//! request with what comes up meanwhile: it ends with the answer, and when it ends before, the request is cancelled
+//! (Streamable HTTP, "Cancellation"). What such a server sends beside answers names the request that it is about; only
+//! log lines do not, and are delivered where a single request under way has asked for any.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -28,6 +33,7 @@ use crate::version::Version;
 
 mod calls;
 mod client;
+mod exchanges;
 mod link;
 mod pending;
 mod server;
@@ -49,6 +55,8 @@ pub enum Sharing {
     Exclusive,
     /// Every session's.
     Common,
+    /// Every request's, each of which stands alone.
+    Exchanges,
 }
 
 /// What a [`Mux`] needs to know of its server.
@@ -219,6 +227,11 @@ impl Mux {
         key
     }
 
+    /// Adds a session under a key that the caller sees to be used once.
+    pub fn enter(&mut self, session: SessionKey) {
+        self.sessions.insert(session, Session::default());
+    }
+
     /// Ends a session: its calls are cancelled at the server, its questions answered with an error.
     pub fn detach(&mut self, session: SessionKey) {
         let Some(state) = self.sessions.remove(&session) else { return };
@@ -246,9 +259,10 @@ impl Mux {
         self.sessions.get(&session)?.version
     }
 
-    /// Whether the session waits for an answer. What it was asked itself keeps nobody waiting but the server.
+    /// Whether the session waits for an answer; one that listens waits for none. What it was asked itself keeps nobody waiting but the server.
     pub fn is_busy(&self, session: SessionKey) -> bool {
-        self.calls_of(session).next().is_some() || self.queue.iter().any(|queued| queued.session == session)
+        let mut calls = self.calls_of(session).filter_map(|id| self.calls.get(id));
+        calls.any(|call| !call.is_listen()) || self.queue.iter().any(|queued| queued.session == session)
     }
 
     /// Whether a server is needed now: something waits for one, or a session stands open that one had accepted.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Loss, Mux, Out, Relation};
 use crate::envelope::{Message, RequestId};
 use crate::json;
+use crate::modern::LISTEN;
 use crate::session::{Clock, SessionKey};
 
 /// The code SDKs use for a request that got no answer in time.
@@ -24,6 +25,8 @@ pub(super) struct Call {
     pub(super) token: Option<Bytes>,
     /// Whether the client asked for a task (2025-11-25, "Tasks").
     pub(super) as_task: bool,
+    /// Whether the client asked for log lines (2026-07-28, "Logging").
+    pub(super) wants_log: bool,
     hard_deadline: Clock,
 }
 
@@ -51,7 +54,13 @@ pub(super) struct Question {
 
 impl Call {
     pub(super) fn new(asker: Asker, method: &str) -> Self {
-        Self { asker, method: method.into(), token: None, as_task: false, hard_deadline: Clock::MAX }
+        let (token, hard_deadline) = (None, Clock::MAX);
+        Self { asker, method: method.into(), token, as_task: false, wants_log: false, hard_deadline }
+    }
+
+    /// Whether it goes on until somebody ends it (2026-07-28, "Subscriptions").
+    pub(super) fn is_listen(&self) -> bool {
+        &*self.method == LISTEN
     }
 
     fn is_of(&self, session: SessionKey) -> bool {
@@ -113,6 +122,7 @@ impl Mux {
     fn limit(&self, method: &str) -> (Duration, &'static str) {
         match method {
             "initialize" => (self.config.startup_timeout, "startupTimeout"),
+            LISTEN => (Duration::MAX, "requestTimeout"),
             _ => (self.config.request_timeout, "requestTimeout"),
         }
     }

@@ -9,6 +9,7 @@ use super::link::Link;
 use super::{MAX_CALLS, Mux, Relation, Sharing};
 use crate::envelope::{Kind, Message, RequestId, code};
 use crate::json::{self, Edit, Rope};
+use crate::modern::meta;
 use crate::session::{Clock, SessionKey};
 use crate::version::Version;
 
@@ -65,6 +66,9 @@ impl Mux {
         let mut call = Call::new(Asker::Client { session, id }, message.method());
         call.token = token.map(|token| message.part(token).into_bytes());
         call.as_task = may_name(message, &TASK) && message.at(&["task"]).is_some();
+        call.wants_log = self.config.sharing == Sharing::Exchanges
+            && may_name(message, &LOG_LEVEL)
+            && message.at(&["_meta", meta::LOG_LEVEL]).is_some();
         self.callers = self.callers.with(session);
         let own = RequestId::from(self.call(call, now));
         let token = token.map(|token| message.edit(token, own.raw().clone()));
@@ -79,6 +83,7 @@ impl Mux {
                 Verdict::Forward(None)
             }
             ("initialize", Sharing::Common) => self.answer_initialize(session, message),
+            (_, Sharing::Exchanges) if message.method() != "tools/call" => Verdict::Forward(None),
             ("tools/call", _) => self.check_tool(message),
             ("tasks/get" | "tasks/result" | "tasks/cancel", Sharing::Common) => self.check_task(session, message),
             ("logging/setLevel", _) => self.set_log_level(session, message),
@@ -189,6 +194,7 @@ fn progress_token(message: &Message) -> Result<Option<&str>, serde_json::Error> 
 }
 
 static PROGRESS_TOKEN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""progressToken""#));
+static LOG_LEVEL: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(meta::LOG_LEVEL));
 static TASK: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""task""#));
 /// Letters can be written as escapes, too.
 static ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\u"));

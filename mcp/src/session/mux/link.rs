@@ -43,6 +43,7 @@ impl Mux {
         let params = match self.config.sharing {
             Sharing::Exclusive => self.handshake.accepted.clone(),
             Sharing::Common => Some(own_greeting()),
+            Sharing::Exchanges => None,
         };
         match params {
             Some(params) => self.ask(Asker::Greeting, "initialize", &params, now),

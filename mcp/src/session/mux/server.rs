@@ -1,6 +1,7 @@
 //! What the server sends.
 
 use super::calls::{Asker, Call, Question};
+use super::exchanges::subscription_edit;
 use super::{Callers, Loss, MAX_QUESTIONS, MAX_TASKS, Mux, Out, Relation, Sharing};
 use crate::envelope::{self, Incoming, Kind, Message, code};
 use crate::json::{self, Edit, Rope};
@@ -38,7 +39,12 @@ impl Mux {
             Asker::Upkeep => {}
             Asker::Client { session, id } => {
                 self.note_answer(*session, own, &call, message);
-                let answer = message.with_id(id, self.answer_edit(*session, &call, message));
+                let edit = if call.is_listen() {
+                    subscription_edit(message, id)
+                } else {
+                    self.answer_edit(*session, &call, message)
+                };
+                let answer = message.with_id(id, edit);
                 self.deliver(*session, Relation::Answer(id.clone()), answer);
             }
         }
@@ -142,13 +148,15 @@ impl Mux {
         match (self.config.sharing, self.callers) {
             (Sharing::Exclusive, _) => self.sessions.keys().next().copied(),
             (Sharing::Common, Callers::One(session)) => Some(session).filter(|key| self.sessions.contains_key(key)),
-            (Sharing::Common, Callers::Nobody | Callers::Several) => None,
+            (Sharing::Common, Callers::Nobody | Callers::Several) | (Sharing::Exchanges, _) => None,
         }
     }
 
     fn take_notification(&mut self, message: Message, now: Clock) {
         match (message.method(), self.config.sharing) {
             ("notifications/progress", _) => self.take_progress(&message, now),
+            ("notifications/cancelled", Sharing::Exchanges) => self.take_end(&message),
+            (_, Sharing::Exchanges) => self.take_aside(&message),
             ("notifications/cancelled", _) => self.take_cancel(&message),
             (
                 "notifications/tools/list_changed"

@@ -5,6 +5,7 @@ use crate::envelope::{self, Incoming, Kind, Message};
 use crate::session::Clock;
 
 mod calls;
+mod exchanges;
 mod link;
 mod shared;
 
