@@ -13,6 +13,7 @@ pub mod fixture;
 pub mod harness;
 pub mod hop;
 pub mod http;
+pub mod modern;
 pub mod policy;
 pub mod sse;
 mod wait;

@@ -17,7 +17,8 @@ use axum::routing::{MethodRouter, get, post};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use mcp::header::{HOP_PRINCIPAL, HOP_VERSION, MCP_SESSION_ID};
+use mcp::header::{HOP_PRINCIPAL, HOP_VERSION, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
+use mcp::version::{Era, Version};
 use wire::client::{ClientError, HttpClient};
 use wire::front::{NeedsPass, Problem, allow, not_allowed};
 use wire::session::Caller;
@@ -148,6 +149,8 @@ async fn streamable(
     mut request: Request,
 ) -> Result<Response<Body>, Response<Body>> {
     let handle = request.headers_mut().remove(SESSION);
+    // Such a request belongs to no session, whatever its client sends.
+    let handle = handle.filter(|_| !names_modern(request.headers()));
     let handle = handle.as_ref().map(|value| value.to_str().unwrap_or_default());
     let mut target = proxy.target(&server, &who, handle, Kind::Streamable).await?;
     if let Some(session) = &target.session {
@@ -162,6 +165,12 @@ async fn streamable(
         response.headers_mut().insert(SESSION, value);
     }
     Ok(response.map(Body::new))
+}
+
+/// Whether the request says that it is of 2026-07-28 or later.
+fn names_modern(headers: &HeaderMap) -> bool {
+    let version = headers.get(MCP_PROTOCOL_VERSION).and_then(|value| value.to_str().ok()?.parse::<Version>().ok());
+    version.is_some_and(|version| version.era() == Era::Modern)
 }
 
 impl Proxy {

@@ -1,10 +1,12 @@
 //! Exchanges of 2026-07-28: one request, what comes up meanwhile, one result. No handshake, no session.
 //!
-//! [`check`] tells what a request that came by HTTP must say of itself, [`probe`] whether a server speaks the revision.
+//! [`check`] tells what a request that came by HTTP must say of itself, [`mirrored`] which arguments its headers repeat,
+//! [`probe`] whether a server speaks the revision.
 //! What belongs to the new era is told by the envelope and the headers of a message, never by its method: `initialize`
 //! opens a session for one client and is an unknown method for another (2026-07-28, "Versioning").
 
 pub mod check;
+pub mod mirrored;
 pub mod probe;
 
 /// Keys in the `_meta` of messages.
@@ -32,6 +34,9 @@ pub mod code {
     /// The revision is not spoken here.
     pub const UNSUPPORTED_VERSION: i32 = -32022;
 }
+
+/// The extension by whose declaration a client takes tasks for results (SEP-2663).
+pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// The method that opens a stream of what changes.
 pub const LISTEN: &str = "subscriptions/listen";

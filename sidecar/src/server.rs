@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp::session::filter::ToolFilter;
-use mcp::session::mux::{Config, Sharing};
+use mcp::session::mux::{Config, Loss, Sharing};
 use mcp::session::streams::Transport;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use wire::front::{Door, Unavailable};
 use wire::hub::{Hub, Settings, Stop};
-use wire::link::Connect;
-use wire::session::{Attach, Caller, Command, SessionHandle, SessionId};
+use wire::link::{Connect, Link as _};
+use wire::session::{Attach, Caller, Command, Exchanges, SessionHandle, SessionId};
 use wire::spec::{Launch, Mode};
 
+use crate::era::speaks_modern;
 use crate::memory::Memory;
+use crate::mirrored;
 use crate::state::State;
 
 /// When a client that was refused may try again.
@@ -37,6 +39,8 @@ struct Inner<C: Connect> {
     settings: Settings,
     /// The one connection, where all sessions share it.
     common: Option<mpsc::Sender<Command>>,
+    /// Where requests of 2026-07-28 go, once it is known whether the server speaks that.
+    exchanges: OnceCell<Option<Exchanges>>,
     /// One for each process that a session may have.
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -48,7 +52,7 @@ impl<C: Connect> Server<C> {
     /// Sessions on connections from `source`, until `stop`.
     pub fn new(launch: &Launch, source: Arc<C>, state: State, stop: Stop) -> Self {
         let sharing = match launch.process.mode {
-            // The era of a server is found out by a probe; until there is one every server counts as legacy.
+            // Of the older era, that is: requests of the newer one share a process anyway.
             Mode::Auto | Mode::PerSession => Sharing::Exclusive,
             Mode::Shared => Sharing::Common,
         };
@@ -71,7 +75,40 @@ impl<C: Connect> Server<C> {
             commands
         });
         let slots = Arc::new(Semaphore::new(launch.process.max_processes.min(Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { name: launch.name.clone(), source, settings, common, slots, tasks, stop, state }))
+        let (name, exchanges) = (launch.name.clone(), OnceCell::new());
+        Self(Arc::new(Inner { name, source, settings, common, exchanges, slots, tasks, stop, state }))
+    }
+
+    /// Where requests of 2026-07-28 go; `None` when the server does not speak that, or cannot be asked now. All of them
+    /// share one process: such a server keeps nothing of one request for another but tasks, which the hub keeps apart, and
+    /// what the client presents.
+    pub async fn modern(&self) -> Option<&Exchanges> {
+        self.0.exchanges.get_or_try_init(|| self.find_out()).await.ok()?.as_ref()
+    }
+
+    async fn find_out(&self) -> Result<Option<Exchanges>, Loss> {
+        let Inner { source, settings, state, stop, tasks, .. } = &*self.0;
+        let Some(mut link) = source.disposable().await? else { return Ok(None) };
+        let speaks = speaks_modern(&mut link).await;
+        tasks.spawn(link.stop());
+        if !speaks {
+            return Ok(None);
+        }
+        tracing::info!("the server speaks 2026-07-28");
+        let mux = Config { sharing: Sharing::Exchanges, ..settings.mux.clone() };
+        let settings = Settings { mux, ..settings.clone() };
+        let (hub, commands) = Hub::new(Arc::clone(source), settings, state.sessions.clone(), stop.clone());
+        let exchanges = hub.exchanges(commands);
+        tasks.spawn(hub.run());
+        let limit = self.0.settings.mux.request_timeout;
+        if let Ok(changes) = mirrored::look(&exchanges, limit).await {
+            let follow = mirrored::follow(exchanges.clone(), changes, limit);
+            let drain = stop.drain.clone();
+            tasks.spawn(async move {
+                drain.run_until_cancelled_owned(follow).await;
+            });
+        }
+        Ok(Some(exchanges))
     }
 
     /// Opens a session for this program's own use: on the common connection, or on one outside the caps.
@@ -134,6 +171,10 @@ impl<C: Connect> Door for Server<C> {
             return Err(self.refuse("has no memory for one more process; try again when a session has ended"));
         }
         self.session(caller, transport, slot).await
+    }
+
+    async fn exchanges(&self, _: &Caller) -> Option<Exchanges> {
+        self.modern().await.cloned()
     }
 
     fn find(&self, id: &str, caller: &Caller) -> Option<SessionHandle> {

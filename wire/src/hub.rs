@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clients::Clients;
 use crate::link::{Connect, Event, Link};
-use crate::session::{COMMAND_QUEUE, Caller, Command, Departures, Registry, SessionHandle, SessionId};
+use crate::session::{COMMAND_QUEUE, Caller, Command, Departures, Exchanges, Registry, SessionHandle, SessionId};
 
 /// A server that was up for this long has not failed to start.
 const STABLE: Duration = Duration::from_secs(10);
@@ -140,6 +140,11 @@ impl<C: Connect> Hub<C> {
             stop,
         };
         (hub, tx)
+    }
+
+    /// Sends requests that stand alone; `commands` is what [`Self::new`] gave.
+    pub fn exchanges(&self, commands: mpsc::Sender<Command>) -> Exchanges {
+        Exchanges::new(commands, Arc::clone(&self.departures))
     }
 
     /// Adds a session before the hub runs.
@@ -283,6 +288,8 @@ impl<C: Connect> Hub<C> {
     fn end_idle_sessions(&mut self) -> bool {
         for session in self.clients.keys() {
             if !self.mux.is_busy(session) {
+                self.mux.stop_listening(session);
+                self.flush();
                 self.clients.send_away(session);
                 self.end(session);
             }
@@ -297,6 +304,11 @@ impl<C: Connect> Hub<C> {
                 for message in self.clients.post(session, messages, stream, now).into_iter().flatten() {
                     self.mux.from_client(session, message, now);
                 }
+            }
+            Command::Exchange { key, caller, message, stream } => {
+                self.mux.enter(key, caller.0);
+                self.clients.exchange(key, stream);
+                self.mux.from_client(key, message, now);
             }
             Command::Listen { session, after, stream } => self.clients.listen(session, after, stream, now),
             Command::Attach(attach) => {

@@ -83,7 +83,7 @@ pub fn check<'a>(request: &Message, header: impl Fn(&str) -> Field<'a>) -> Resul
         (Some(name), field) => same_coded(field, "Mcp-Name", &name),
         // The server says what is wrong with the body.
         (None, Field::Absent) => Ok(()),
-        (None, _) => Err(Refusal::mismatch(format!("`Mcp-Name` is there, but the body has no `params.{key}`"))),
+        (None, _) => Err(missing("Mcp-Name", &format!("params.{key}"))),
     }
 }
 
@@ -121,11 +121,17 @@ fn named_by(method: &str) -> Option<&'static str> {
 }
 
 fn same(field: Field<'_>, name: &str, body: &str) -> Result<(), Refusal> {
-    let value = one(field, name)?;
-    if value.trim_matches([' ', '\t']) == body {
-        return Ok(());
-    }
-    Err(differs(name))
+    same_value(field, name, |value| value == body)
+}
+
+/// Checks a header's value, without the space around it.
+pub(super) fn same_value(field: Field<'_>, name: &str, is: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+    if is(one(field, name)?.trim_matches([' ', '\t'])) { Ok(()) } else { Err(differs(name)) }
+}
+
+/// The body lacks what a header says.
+pub(super) fn missing(name: &str, what: &str) -> Refusal {
+    Refusal::mismatch(format!("the header `{name}` is there, but the body has no `{what}`"))
 }
 
 /// The same for a value that may be coded; see [`crate::header`].

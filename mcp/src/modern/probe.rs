@@ -8,10 +8,10 @@ use crate::envelope::{Kind, Message, RequestId};
 use crate::json;
 use crate::version::{Era, Version};
 
-/// The `_meta` of a request of this program's own: the revision, no capabilities, and who asks.
-pub fn own_meta() -> String {
+/// The `_meta` of a request of this program's own: the revision, `capabilities` (raw JSON), and who asks.
+pub fn own_meta(capabilities: &str) -> String {
     format!(
-        r#"{{"{}":"{}","{}":{{}},"{}":{{"name":"mcp-gateway","version":"{}"}}}}"#,
+        r#"{{"{}":"{}","{}":{capabilities},"{}":{{"name":"mcp-gateway","version":"{}"}}}}"#,
         meta::PROTOCOL_VERSION,
         Version::V2026_07_28,
         meta::CLIENT_CAPABILITIES,
@@ -22,7 +22,7 @@ pub fn own_meta() -> String {
 
 /// The question.
 pub fn request(id: &RequestId) -> Message {
-    Message::call(Some(id), "server/discover", Some(&format!(r#"{{"_meta":{}}}"#, own_meta())))
+    Message::call(Some(id), "server/discover", Some(&format!(r#"{{"_meta":{}}}"#, own_meta("{}"))))
 }
 
 /// Whether the answer says that a revision of the new era is spoken which this program speaks, too.

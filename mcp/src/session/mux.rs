@@ -15,9 +15,11 @@
 //! [`Sharing::Exchanges`] is a connection to a server of 2026-07-28 or later. There is no handshake, and a session is one
 //! request with what comes up meanwhile: it ends with the answer, and when it ends before, the request is cancelled
 //! (Streamable HTTP, "Cancellation"). What such a server sends beside answers names the request that it is about; only
-//! log lines do not, and are delivered where a single request under way has asked for any.
+//! log lines do not, and are delivered where a single request under way has asked for any. A task is its owner's alone:
+//! the server does not know who asks.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -147,6 +149,8 @@ pub struct Mux {
     questions: Pending<Question>,
     /// Progress tokens that outlive their request, because it became a task (2025-11-25, "Tasks").
     task_tokens: BTreeMap<u64, (SessionKey, Bytes)>,
+    /// Exchanges: the newest tasks, oldest first, and whose they are.
+    owned_tasks: VecDeque<(Box<str>, Arc<str>)>,
     sessions: BTreeMap<SessionKey, Session>,
     next_session: u64,
     handshake: Handshake,
@@ -158,6 +162,8 @@ pub struct Mux {
 /// What is known of a session.
 #[derive(Debug, Default)]
 struct Session {
+    /// Whose it is, where the server's tasks outlive it.
+    owner: Option<Arc<str>>,
     version: Option<Version>,
     /// The place of the level it set in [`upkeep::LOG_LEVELS`].
     log_level: Option<usize>,
@@ -210,6 +216,7 @@ impl Mux {
             calls: Pending::default(),
             questions: Pending::default(),
             task_tokens: BTreeMap::new(),
+            owned_tasks: VecDeque::new(),
             sessions: BTreeMap::new(),
             next_session: 0,
             handshake: Handshake::default(),
@@ -227,9 +234,9 @@ impl Mux {
         key
     }
 
-    /// Adds a session under a key that the caller sees to be used once.
-    pub fn enter(&mut self, session: SessionKey) {
-        self.sessions.insert(session, Session::default());
+    /// Adds a session of `owner` under a key that the caller sees to be used once.
+    pub fn enter(&mut self, session: SessionKey, owner: Arc<str>) {
+        self.sessions.insert(session, Session { owner: Some(owner), ..Session::default() });
     }
 
     /// Ends a session: its calls are cancelled at the server, its questions answered with an error.

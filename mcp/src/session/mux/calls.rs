@@ -23,7 +23,7 @@ pub(super) struct Call {
     pub(super) method: Box<str>,
     /// The progress token as the client wrote it; on the way to the server it is the call's id.
     pub(super) token: Option<Bytes>,
-    /// Whether the client asked for a task (2025-11-25, "Tasks").
+    /// Whether the client asked for a task (2025-11-25, "Tasks"), or may get one (2026-07-28, the extension).
     pub(super) as_task: bool,
     /// Whether the client asked for log lines (2026-07-28, "Logging").
     pub(super) wants_log: bool,

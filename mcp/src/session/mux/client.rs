@@ -9,7 +9,7 @@ use super::link::Link;
 use super::{MAX_CALLS, Mux, Relation, Sharing};
 use crate::envelope::{Kind, Message, RequestId, code};
 use crate::json::{self, Edit, Rope};
-use crate::modern::meta;
+use crate::modern::{TASKS_EXTENSION, meta};
 use crate::session::{Clock, SessionKey};
 use crate::version::Version;
 
@@ -65,10 +65,12 @@ impl Mux {
         };
         let mut call = Call::new(Asker::Client { session, id }, message.method());
         call.token = token.map(|token| message.part(token).into_bytes());
-        call.as_task = may_name(message, &TASK) && message.at(&["task"]).is_some();
-        call.wants_log = self.config.sharing == Sharing::Exchanges
-            && may_name(message, &LOG_LEVEL)
-            && message.at(&["_meta", meta::LOG_LEVEL]).is_some();
+        if self.config.sharing == Sharing::Exchanges {
+            call.as_task = may_name(message, &TASKS);
+            call.wants_log = may_name(message, &LOG_LEVEL) && message.at(&["_meta", meta::LOG_LEVEL]).is_some();
+        } else {
+            call.as_task = may_name(message, &TASK) && message.at(&["task"]).is_some();
+        }
         self.callers = self.callers.with(session);
         let own = RequestId::from(self.call(call, now));
         let token = token.map(|token| message.edit(token, own.raw().clone()));
@@ -83,7 +85,8 @@ impl Mux {
                 Verdict::Forward(None)
             }
             ("initialize", Sharing::Common) => self.answer_initialize(session, message),
-            (_, Sharing::Exchanges) if message.method() != "tools/call" => Verdict::Forward(None),
+            ("tools/call", Sharing::Exchanges) => self.check_tool(message),
+            (_, Sharing::Exchanges) => self.check_tasks(session, message),
             ("tools/call", _) => self.check_tool(message),
             ("tasks/get" | "tasks/result" | "tasks/cancel", Sharing::Common) => self.check_task(session, message),
             ("logging/setLevel", _) => self.set_log_level(session, message),
@@ -194,6 +197,7 @@ fn progress_token(message: &Message) -> Result<Option<&str>, serde_json::Error> 
 }
 
 static PROGRESS_TOKEN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""progressToken""#));
+static TASKS: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(TASKS_EXTENSION));
 static LOG_LEVEL: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(meta::LOG_LEVEL));
 static TASK: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""task""#));
 /// Letters can be written as escapes, too.

@@ -1,10 +1,11 @@
-//! What a server of 2026-07-28 sends beside answers, each of which names the request it is about.
+//! What a server of 2026-07-28 sends beside answers, each of which names the request it is about; and whose its tasks are.
 
 use super::calls::{Asker, Call};
-use super::{Mux, Relation};
-use crate::envelope::{Message, RequestId};
-use crate::json::Edit;
-use crate::modern::meta;
+use super::client::Verdict;
+use super::{MAX_TASKS, Mux, Relation};
+use crate::envelope::{Message, RequestId, code};
+use crate::json::{self, Edit};
+use crate::modern::{LISTEN, meta};
 use crate::session::SessionKey;
 
 impl Mux {
@@ -48,6 +49,40 @@ impl Mux {
         let result = format!(r#"{{"resultType":"complete","_meta":{{"{}":{raw}}}}}"#, meta::SUBSCRIPTION_ID);
         let message = Message::result(&id, &result);
         self.deliver(session, Relation::Answer(id), message);
+    }
+
+    /// Takes note of whose task the result of a call is, if it is one.
+    pub(super) fn note_task(&mut self, session: SessionKey, answer: &Message) {
+        let owner = self.sessions.get(&session).and_then(|session| session.owner.clone());
+        if answer.str_at(&["resultType"]).as_deref() == Some("task")
+            && let Some((id, owner)) = answer.str_at(&["taskId"]).zip(owner)
+        {
+            self.owned_tasks.push_back((id.into(), owner));
+            if self.owned_tasks.len() > MAX_TASKS {
+                self.owned_tasks.pop_front();
+            }
+        }
+    }
+
+    /// Lets through what is about no task of somebody else.
+    pub(super) fn check_tasks(&self, session: SessionKey, message: &Message) -> Verdict {
+        let named: Vec<_> = match message.method() {
+            "tasks/get" | "tasks/update" | "tasks/cancel" => vec![message.str_at(&["taskId"])],
+            LISTEN => {
+                let listed = message.at(&["notifications", "taskIds"]).and_then(json::elements).unwrap_or_default();
+                listed.into_iter().map(json::string).collect()
+            }
+            _ => Vec::new(),
+        };
+        let owner = self.sessions.get(&session).and_then(|session| session.owner.as_ref());
+        let owns = |id: &str| self.owned_tasks.iter().any(|(known, whose)| **known == *id && Some(whose) == owner);
+        if named.iter().all(|id| id.as_deref().is_some_and(owns)) {
+            return Verdict::Forward(None);
+        }
+        Verdict::Refuse(
+            code::INVALID_PARAMS,
+            "Unknown task: it has ended, or never was, or is somebody else's".to_owned(),
+        )
     }
 
     /// The request that wants log lines, when there is exactly one.

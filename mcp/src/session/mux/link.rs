@@ -64,6 +64,7 @@ impl Mux {
         }
         self.handshake.proposed = None;
         self.task_tokens.clear();
+        self.owned_tasks.clear();
         self.sessions.values_mut().for_each(|session| session.tasks.clear());
         if greeting {
             self.refuse_queued(loss);

@@ -55,6 +55,12 @@ impl Mux {
         if message.kind() == Kind::Error {
             return;
         }
+        if self.config.sharing == Sharing::Exchanges {
+            if call.as_task {
+                self.note_task(session, message);
+            }
+            return;
+        }
         let Some(state) = self.sessions.get_mut(&session) else { return };
         if &*call.method == "initialize" {
             if let Some(params) = self.handshake.proposed.take() {

@@ -12,8 +12,12 @@ fn bench() -> Bench {
 }
 
 fn enter(bench: &mut Bench, session: u64, text: &str) -> SessionKey {
+    enter_as(bench, "me", session, text)
+}
+
+fn enter_as(bench: &mut Bench, owner: &str, session: u64, text: &str) -> SessionKey {
     let key = SessionKey(session);
-    bench.mux.enter(key);
+    bench.mux.enter(key, owner.into());
     bench.client(key, text);
     key
 }
@@ -140,4 +144,29 @@ fn a_server_may_not_ask_and_one_that_ends_fails_what_it_had() {
     assert!(bench.outs().is_empty() && bench.mux.wants_server());
     bench.mux.connected(bench.now);
     assert_eq!(bench.outs().len(), 1);
+}
+
+#[test]
+fn a_task_is_its_owners_alone_and_ends_with_its_server() {
+    let mut bench = bench();
+    let capabilities =
+        r#""io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+    enter_as(&mut bench, "ann", 1, &call(capabilities));
+    bench.server(r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"task","taskId":"7","status":"working"}}"#);
+    bench.outs();
+    let get = r#"{"jsonrpc":"2.0","id":9,"method":"tasks/get","params":{"taskId":"7"}}"#;
+    let listen =
+        r#"{"jsonrpc":"2.0","id":9,"method":"subscriptions/listen","params":{"notifications":{"taskIds":["7"]}}}"#;
+    for (at, text) in [(10, get), (20, listen)] {
+        enter_as(&mut bench, "bob", at, text);
+        let outs = bench.outs();
+        assert!(outs.len() == 1 && outs[0].contains(r#"answer {"id":9,"error":{"code":-32602"#), "{outs:?}");
+        enter_as(&mut bench, "ann", at + 1, text);
+        assert!(bench.outs()[0].starts_with("> "));
+    }
+    bench.mux.disconnected(&Loss { message: "gone".to_owned(), data: None });
+    bench.mux.connected(bench.now);
+    bench.outs();
+    enter_as(&mut bench, "ann", 30, get);
+    assert!(bench.outs()[0].contains("-32602"));
 }
