@@ -194,9 +194,10 @@ async fn a_call_on_a_process_that_dies_fails_at_once_and_the_next_has_another_pr
 }
 
 #[tokio::test]
-async fn a_server_that_knows_only_older_revisions_is_one_to_which_a_client_of_both_shakes_hands() {
+async fn a_client_that_can_be_asked_shakes_hands_with_a_server_that_knows_only_older_revisions() {
     let sidecar = sidecar("legacy").await.unwrap();
-    let answer = client(&sidecar).post("server/discover", json!({})).await.unwrap();
+    let able = client(&sidecar).capabilities(json!({"elicitation": {"form": {}}}));
+    let answer = able.post("server/discover", json!({})).await.unwrap();
     assert_eq!(answer.outcome().unwrap(), (400, -32000));
     let legacy = HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await.unwrap();
     assert_eq!(text(&legacy.tool("echo", json!({"text": "hi"})).await.unwrap()), "hi");

@@ -6,8 +6,10 @@
 //! opens a session for one client and is an unknown method for another (2026-07-28, "Versioning").
 
 pub mod check;
+pub mod listen;
 pub mod mirrored;
 pub mod probe;
+pub mod translate;
 
 /// Keys in the `_meta` of messages.
 pub mod meta {

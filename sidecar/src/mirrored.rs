@@ -9,6 +9,8 @@ use wire::session::Exchanges;
 
 /// All that a client may declare: tools are looked at that others are not offered, and nobody is asked anything.
 const EVERYTHING: &str = r#"{"elicitation":{"form":{},"url":{}},"sampling":{"tools":{}},"roots":{}}"#;
+/// How long clients wait for it.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a server is left alone that tells of no changes.
 const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -37,8 +39,13 @@ pub async fn follow(exchanges: Exchanges, mut changes: Changes, limit: Duration)
     }
 }
 
-/// A server that does not list its tools has none.
+/// Looks at the tools, and no more.
+pub async fn glance(exchanges: &Exchanges, limit: Duration) {
+    read(exchanges, &mut Looker::new(exchanges.clone(), "{}"), limit).await;
+}
+
+/// A server that does not list its tools has none. Clients wait for this.
 async fn read(exchanges: &Exchanges, looker: &mut Looker, limit: Duration) {
-    let tools = list(looker, "tools/list", "tools", limit).await.unwrap_or_default();
+    let tools = list(looker, "tools/list", "tools", limit.min(PATIENCE)).await.unwrap_or_default();
     exchanges.set_mirrored(Mirrored::of_tools(tools.iter().map(|tool| RawValue::get(tool))));
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
+use mcp::envelope::Message;
 use mcp::session::streams::Transport;
 
 use crate::session::{Caller, Exchanges, SessionHandle};
@@ -41,10 +42,10 @@ pub trait Door: Clone + Send + Sync + 'static {
     /// The open session of that name, if it is `caller`'s.
     fn find(&self, id: &str, caller: &Caller) -> Option<SessionHandle>;
 
-    /// Where `caller`'s requests of 2026-07-28 go; `None` where that revision is not spoken: then they are refused as by
-    /// a server that has never heard of it, so that a client which speaks both goes on with `initialize`.
-    fn exchanges(&self, caller: &Caller) -> impl Future<Output = Option<Exchanges>> + Send {
-        let _ = caller;
+    /// Where `message` of `caller`, which is of 2026-07-28, goes; `None` where that revision is not spoken: then it is
+    /// refused as by a server that has never heard of it, so that a client which speaks both goes on with `initialize`.
+    fn exchanges(&self, caller: &Caller, message: &Message) -> impl Future<Output = Option<Exchanges>> + Send {
+        let _ = (caller, message);
         std::future::ready(None)
     }
 

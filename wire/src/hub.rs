@@ -50,6 +50,8 @@ pub struct Hub<C: Connect> {
     failures: Failures,
     started: Instant,
     look_for_idle: Clock,
+    /// When the last request that stands alone came.
+    last_exchange: Clock,
     stop: Stop,
 }
 
@@ -137,6 +139,7 @@ impl<C: Connect> Hub<C> {
             failures: Failures::default(),
             started,
             look_for_idle,
+            last_exchange: Clock::ZERO,
             stop,
         };
         (hub, tx)
@@ -153,8 +156,8 @@ impl<C: Connect> Hub<C> {
         self.clients.add(key, (id, caller, transport), self.now())
     }
 
-    /// Runs until told to stop or, where the connection is exclusive, until its session has ended. Then ends the
-    /// connection in order.
+    /// Runs until told to stop or, where the connection is exclusive, until its session has ended; where it is for single
+    /// requests of one client, until none has come for long. Then ends the connection in order.
     pub async fn run(mut self) {
         loop {
             self.start_if_wanted();
@@ -164,7 +167,7 @@ impl<C: Connect> Hub<C> {
             if self.stop.drain.is_cancelled() && self.end_idle_sessions() {
                 break;
             }
-            if self.settings.mux.sharing == Sharing::Exclusive && self.clients.is_empty() {
+            if self.clients.is_empty() && self.is_of_no_use() {
                 break;
             }
             match self.wake().await {
@@ -189,6 +192,15 @@ impl<C: Connect> Hub<C> {
         self.clients.clear();
         if let Connection::Up { link, .. } = std::mem::replace(&mut self.link, Connection::None) {
             link.stop().await;
+        }
+    }
+
+    /// Whether it is not needed any more, now that it has no clients.
+    fn is_of_no_use(&self) -> bool {
+        match self.settings.mux.sharing {
+            Sharing::Exclusive => true,
+            Sharing::Adapted => self.now().saturating_sub(self.last_exchange) >= self.settings.idle_timeout,
+            Sharing::Common | Sharing::Exchanges => false,
         }
     }
 
@@ -306,6 +318,7 @@ impl<C: Connect> Hub<C> {
                 }
             }
             Command::Exchange { key, caller, message, stream } => {
+                self.last_exchange = now;
                 self.mux.enter(key, caller.0);
                 self.clients.exchange(key, stream);
                 self.mux.from_client(key, message, now);
@@ -322,6 +335,7 @@ impl<C: Connect> Hub<C> {
     }
 
     fn end(&mut self, session: SessionKey) {
+        self.last_exchange = self.now();
         self.mux.detach(session);
         self.clients.remove(session);
     }

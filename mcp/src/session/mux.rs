@@ -17,6 +17,11 @@
 //! (Streamable HTTP, "Cancellation"). What such a server sends beside answers names the request that it is about; only
 //! log lines do not, and are delivered where a single request under way has asked for any. A task is its owner's alone:
 //! the server does not know who asks.
+//!
+//! [`Sharing::Adapted`] is the same for clients, before a server of an older revision. This side shakes hands once and
+//! declares nothing, so that it serves clients that declare nothing themselves: there is nobody to ask. Requests lose what
+//! only the newer envelope has, answers get what the newer revision demands (see [`crate::modern::translate`]), and a
+//! stream of changes is made here of what the server tells everybody.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -31,8 +36,10 @@ use super::SessionKey;
 use super::filter::ToolFilter;
 use crate::envelope::{RequestId, code};
 use crate::json::Rope;
+use crate::modern::listen::Filter;
 use crate::version::Version;
 
+mod adapted;
 mod calls;
 mod client;
 mod exchanges;
@@ -59,6 +66,20 @@ pub enum Sharing {
     Common,
     /// Every request's, each of which stands alone.
     Exchanges,
+    /// The same, where the server is of an older revision.
+    Adapted,
+}
+
+impl Sharing {
+    /// Whether a session is one request.
+    fn is_of_exchanges(self) -> bool {
+        matches!(self, Self::Exchanges | Self::Adapted)
+    }
+
+    /// Whether this side shakes hands once, for everybody.
+    fn greets(self) -> bool {
+        matches!(self, Self::Common | Self::Adapted)
+    }
 }
 
 /// What a [`Mux`] needs to know of its server.
@@ -169,6 +190,8 @@ struct Session {
     log_level: Option<usize>,
     /// The URIs of the resources it is subscribed to.
     subscriptions: Vec<Box<str>>,
+    /// Adapted: the changes it listens to.
+    listens: Option<Filter>,
     /// The ids of its tasks, oldest first.
     tasks: VecDeque<Box<str>>,
 }
@@ -254,7 +277,7 @@ impl Mux {
         }
         self.task_tokens.retain(|_, (owner, _)| *owner != session);
         self.drop_queued(session);
-        if self.config.sharing == Sharing::Common {
+        if self.config.sharing.greets() {
             for uri in state.subscriptions {
                 self.release(&uri);
             }

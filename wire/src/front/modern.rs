@@ -23,12 +23,10 @@ const PLAIN_ANSWER: Duration = Duration::from_secs(5);
 
 const VERSION: HeaderName = HeaderName::from_static(MCP_PROTOCOL_VERSION);
 
-/// Whether what was posted is to be understood as an exchange.
-pub(super) fn is_exchange(headers: &HeaderMap, incoming: &Incoming) -> bool {
-    match incoming {
-        Incoming::Single(message) => check::era(message, field(headers, MCP_PROTOCOL_VERSION)) == Era::Modern,
-        Incoming::Batch(_) => names_newer(headers),
-    }
+/// The message, where what was posted is to be understood as an exchange.
+pub(super) fn exchange<'a>(headers: &HeaderMap, incoming: &'a Incoming) -> Option<&'a Message> {
+    let Incoming::Single(message) = incoming else { return None };
+    (check::era(message, field(headers, MCP_PROTOCOL_VERSION)) == Era::Modern).then_some(message)
 }
 
 /// Whether the header names a revision of this era.
@@ -46,12 +44,9 @@ pub(super) async fn only_posts(headers: &HeaderMap) -> Option<Response<Body>> {
 pub(super) async fn post(
     (exchanges, caller): (&Exchanges, Caller),
     headers: &HeaderMap,
-    incoming: Incoming,
+    message: Message,
     accepts: Accepts,
 ) -> Result<Response<Body>, Problem> {
-    let Incoming::Single(message) = incoming else {
-        return Err(invalid("protocol version 2026-07-28 has no batches: send one message per POST"));
-    };
     match message.kind() {
         Kind::Result | Kind::Error => Err(invalid("a client answers nothing: a POST is a request or a notification")),
         Kind::Notification => {

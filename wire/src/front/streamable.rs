@@ -39,10 +39,10 @@ pub(super) async fn post<D: Door>(
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, text));
     }
     let incoming = request::messages(&headers, body, front.settings.max_body).await?;
-    if modern::is_exchange(&headers, &incoming)
-        && let Some(exchanges) = front.door.exchanges(&caller).await
+    if let Some(message) = modern::exchange(&headers, &incoming)
+        && let Some(exchanges) = front.door.exchanges(&caller, message).await
     {
-        return modern::post((&exchanges, caller), &headers, incoming, accepts).await;
+        return modern::post((&exchanges, caller), &headers, message.clone(), accepts).await;
     }
     check_version(&headers)?;
     match request::text(&headers, &SESSION) {

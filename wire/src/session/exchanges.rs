@@ -28,6 +28,11 @@ impl Exchanges {
         Self { commands, departures, next: Arc::default(), mirrored: watch::Sender::default() }
     }
 
+    /// Whether the task still takes any.
+    pub fn is_open(&self) -> bool {
+        !self.commands.is_closed()
+    }
+
     /// Which arguments of the server's tools are repeated in headers, as far as that is known.
     pub fn mirrored(&self) -> Arc<Mirrored> {
         self.mirrored.borrow().clone()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Loss, Mux, Out, Relation};
+use super::{Loss, Mux, Out, Relation, Sharing};
 use crate::envelope::{Message, RequestId};
 use crate::json;
 use crate::modern::LISTEN;
@@ -189,7 +189,9 @@ impl Mux {
     /// Tells the server that a call is of no interest any more. `initialize` is never cancelled (lifecycle,
     /// "Cancellation").
     pub(super) fn cancel_at_server(&mut self, id: u64, call: &Call, reason: &str) {
-        if &*call.method != "initialize" {
+        // A stream that is made here is unknown to the server.
+        let made_here = self.config.sharing == Sharing::Adapted && call.is_listen();
+        if &*call.method != "initialize" && !made_here {
             let params = format!(r#"{{"requestId":{id},"reason":{}}}"#, json::quote(reason));
             self.tell_server(Message::call(None, "notifications/cancelled", Some(&params)));
         }

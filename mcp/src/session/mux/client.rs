@@ -9,7 +9,7 @@ use super::link::Link;
 use super::{MAX_CALLS, Mux, Relation, Sharing};
 use crate::envelope::{Kind, Message, RequestId, code};
 use crate::json::{self, Edit, Rope};
-use crate::modern::{TASKS_EXTENSION, meta};
+use crate::modern::{LISTEN, TASKS_EXTENSION, meta};
 use crate::session::{Clock, SessionKey};
 use crate::version::Version;
 
@@ -58,6 +58,9 @@ impl Mux {
                 return self.refuse(session, message, code::INVALID_PARAMS, &text, None);
             }
         };
+        if self.config.sharing == Sharing::Adapted && message.method() == LISTEN {
+            return self.listen(session, message, now);
+        }
         let edit = match self.before_request(session, message) {
             Verdict::Forward(edit) => edit,
             Verdict::Answer(result) => return self.answer(session, message, &result),
@@ -65,14 +68,17 @@ impl Mux {
         };
         let mut call = Call::new(Asker::Client { session, id }, message.method());
         call.token = token.map(|token| message.part(token).into_bytes());
-        if self.config.sharing == Sharing::Exchanges {
-            call.as_task = may_name(message, &TASKS);
-            call.wants_log = may_name(message, &LOG_LEVEL) && message.at(&["_meta", meta::LOG_LEVEL]).is_some();
+        if self.config.sharing.is_of_exchanges() {
+            call.as_task = self.config.sharing == Sharing::Exchanges && may_name(message, &TASKS);
+            call.wants_log = may_name(message, &LOG_LEVEL) && self.note_log_level(session, message, now);
         } else {
             call.as_task = may_name(message, &TASK) && message.at(&["task"]).is_some();
         }
         self.callers = self.callers.with(session);
         let own = RequestId::from(self.call(call, now));
+        if self.config.sharing == Sharing::Adapted {
+            return self.forward_adapted(message, &own);
+        }
         let token = token.map(|token| message.edit(token, own.raw().clone()));
         self.tell_server(message.with_id(&own, edit.into_iter().chain(token)));
     }
@@ -80,14 +86,18 @@ impl Mux {
     /// What has to happen with a request before, or instead of, its way to the server.
     fn before_request(&mut self, session: SessionKey, message: &Message) -> Verdict {
         match (message.method(), self.config.sharing) {
+            ("tools/call", _) => self.check_tool(message),
             ("initialize", Sharing::Exclusive) => {
                 self.handshake.proposed = message.body().map(Into::into);
                 Verdict::Forward(None)
             }
             ("initialize", Sharing::Common) => self.answer_initialize(session, message),
-            ("tools/call", Sharing::Exchanges) => self.check_tool(message),
             (_, Sharing::Exchanges) => self.check_tasks(session, message),
-            ("tools/call", _) => self.check_tool(message),
+            ("server/discover", Sharing::Adapted) => self.discover(),
+            ("tasks/get" | "tasks/update" | "tasks/cancel", Sharing::Adapted) => {
+                Verdict::Refuse(code::METHOD_NOT_FOUND, "this server has no tasks for its clients".to_owned())
+            }
+            (_, Sharing::Adapted) => Verdict::Forward(None),
             ("tasks/get" | "tasks/result" | "tasks/cancel", Sharing::Common) => self.check_task(session, message),
             ("logging/setLevel", _) => self.set_log_level(session, message),
             ("resources/subscribe", _) => self.subscribe(session, message),
@@ -135,7 +145,7 @@ impl Mux {
 
     fn forward_notification(&mut self, message: Message) {
         // A shared server shook hands with this side, which has neither roots nor progress to report.
-        if self.config.sharing == Sharing::Common {
+        if self.config.sharing.greets() {
             return;
         }
         if message.method() == "notifications/initialized" && std::mem::replace(&mut self.handshake.finished, true) {

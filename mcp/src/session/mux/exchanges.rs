@@ -86,7 +86,7 @@ impl Mux {
     }
 
     /// The request that wants log lines, when there is exactly one.
-    fn only_one_that_logs(&self) -> Option<(SessionKey, RequestId)> {
+    pub(super) fn only_one_that_logs(&self) -> Option<(SessionKey, RequestId)> {
         let mut wanting = self.calls.iter().filter(|(_, call)| call.wants_log).filter_map(|(_, call)| asker(call));
         let (Some(only), None) = (wanting.next(), wanting.next()) else { return None };
         Some(only)

@@ -39,12 +39,11 @@ impl Mux {
             Asker::Upkeep => {}
             Asker::Client { session, id } => {
                 self.note_answer(*session, own, &call, message);
-                let edit = if call.is_listen() {
-                    subscription_edit(message, id)
-                } else {
-                    self.answer_edit(*session, &call, message)
+                let answer = match self.config.sharing {
+                    Sharing::Adapted => message.with_id(id, self.adapt(&call, message)),
+                    Sharing::Exchanges if call.is_listen() => message.with_id(id, subscription_edit(message, id)),
+                    _ => message.with_id(id, self.answer_edit(*session, &call, message)),
                 };
-                let answer = message.with_id(id, edit);
                 self.deliver(*session, Relation::Answer(id.clone()), answer);
             }
         }
@@ -55,7 +54,7 @@ impl Mux {
         if message.kind() == Kind::Error {
             return;
         }
-        if self.config.sharing == Sharing::Exchanges {
+        if self.config.sharing.is_of_exchanges() {
             if call.as_task {
                 self.note_task(session, message);
             }
@@ -102,7 +101,7 @@ impl Mux {
             let message = format!("server `{}` refused to initialize: {why}", self.config.server);
             return self.out.push_back(Out::Hopeless(Loss { message, data: None }));
         }
-        if self.config.sharing == Sharing::Common {
+        if self.config.sharing.greets() {
             self.handshake.result = message.body().map(Into::into);
         }
         self.handshake.finished = true;
@@ -154,7 +153,7 @@ impl Mux {
         match (self.config.sharing, self.callers) {
             (Sharing::Exclusive, _) => self.sessions.keys().next().copied(),
             (Sharing::Common, Callers::One(session)) => Some(session).filter(|key| self.sessions.contains_key(key)),
-            (Sharing::Common, Callers::Nobody | Callers::Several) | (Sharing::Exchanges, _) => None,
+            _ => None,
         }
     }
 
@@ -163,6 +162,7 @@ impl Mux {
             ("notifications/progress", _) => self.take_progress(&message, now),
             ("notifications/cancelled", Sharing::Exchanges) => self.take_end(&message),
             (_, Sharing::Exchanges) => self.take_aside(&message),
+            (_, Sharing::Adapted) => self.take_change(&message),
             ("notifications/cancelled", _) => self.take_cancel(&message),
             (
                 "notifications/tools/list_changed"

@@ -4,6 +4,7 @@ use super::*;
 use crate::envelope::{self, Incoming, Kind, Message};
 use crate::session::Clock;
 
+mod adapted;
 mod calls;
 mod exchanges;
 mod link;
