@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use axum::response::IntoResponse as _;
 use axum::routing::{MethodRouter, get, post};
 use bytes::{Bytes, BytesMut};
@@ -28,6 +28,7 @@ use crate::api::{ApiError, ServerPath};
 use crate::keys::PrincipalHash;
 use crate::routes::{Endpoint, Route, Routes};
 use crate::seal::{Handle, Kind, Sealer};
+use crate::streams::opens_stream;
 
 mod body;
 
@@ -150,9 +151,13 @@ async fn streamable(
 ) -> Result<Response<Body>, Response<Body>> {
     let handle = request.headers_mut().remove(SESSION);
     // Such a request belongs to no session, whatever its client sends.
-    let handle = handle.filter(|_| !names_modern(request.headers()));
+    let modern = names_modern(request.headers());
+    let handle = handle.filter(|_| !modern);
     let handle = handle.as_ref().map(|value| value.to_str().unwrap_or_default());
     let mut target = proxy.target(&server, &who, handle, Kind::Streamable).await?;
+    if modern && let Some(home) = target.route.home_of(&target.principal) {
+        target.endpoint = home.clone();
+    }
     if let Some(session) = &target.session {
         let value = HeaderValue::from_str(session).map_err(|_| Problem::no_session().into_response())?;
         request.headers_mut().insert(SESSION, value);
@@ -238,7 +243,7 @@ impl Proxy {
         body: wire::client::Body,
     ) -> Result<Response<Incoming>, ClientError> {
         // Streams last long: they share one connection, calls have pooled ones.
-        let long = parts.method == Method::GET;
+        let long = opens_stream(&parts.method, &parts.headers);
         let mut outgoing = hyper::Request::new(body);
         (*outgoing.method_mut(), *outgoing.uri_mut(), *outgoing.headers_mut()) =
             (parts.method, parts.uri, parts.headers);
