@@ -107,7 +107,7 @@ fn without(object: &str, keys: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::RequestId;
+    use crate::envelope::{self, RequestId};
 
     fn answered(method: &str, message: &Message) -> String {
         let bytes = message.with(answer(method, message, |tool| !tool.contains("hidden"))).into_bytes();
@@ -155,6 +155,23 @@ mod tests {
         let older = message.with(request(&message, "5").unwrap()).into_bytes();
         let expected = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"x":1.0,"progressToken":5},"arguments":{"_meta":1}}}"#;
         assert_eq!(older, expected);
+    }
+
+    #[test]
+    fn corpus_replays() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/modern_translate");
+        for file in std::fs::read_dir(corpus).unwrap() {
+            let raw = std::fs::read(file.unwrap().path()).unwrap();
+            for message in envelope::parse(raw.into(), 1 << 20).unwrap().into_messages() {
+                let edits = match message.kind() {
+                    Kind::Request => request(&message, "7").unwrap().into_iter().collect(),
+                    _ => answer("tools/list", &message, |_| true),
+                };
+                let there = envelope::parse(message.with(edits).into_bytes(), 1 << 20).unwrap().into_messages();
+                assert_eq!((there[0].kind(), there[0].id()), (message.kind(), message.id()));
+                assert!(message.kind() != Kind::Result || there[0].at(&["resultType"]) == Some("\"complete\""));
+            }
+        }
     }
 
     #[test]

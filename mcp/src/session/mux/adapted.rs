@@ -11,11 +11,17 @@ use crate::modern::{LISTEN, meta, translate};
 use crate::session::{Clock, SessionKey};
 
 impl Mux {
-    /// Gives a request to the server as one of an older revision. A call of its own has been entered for it.
-    pub(super) fn forward_adapted(&mut self, message: &Message, own: &RequestId) {
-        // Its progress token has been read from the same place, so that it can be taken apart.
-        let edit = translate::request(message, own.text()).ok().flatten();
-        self.tell_server(message.with_id(own, edit));
+    /// Gives a request to the server as one of an older revision. A call has been entered for it, as `own`.
+    pub(super) fn forward_adapted(&mut self, session: SessionKey, message: &Message, own: u64) {
+        let id = RequestId::from(own);
+        match translate::request(message, id.text()) {
+            Ok(edit) => self.tell_server(message.with_id(&id, edit)),
+            Err(error) => {
+                self.calls.remove(own);
+                let text = format!("`_meta` cannot be read: {error}");
+                self.refuse(session, message, code::INVALID_PARAMS, &text, None);
+            }
+        }
     }
 
     /// What the server is, from its handshake.

@@ -75,10 +75,11 @@ impl Mux {
             call.as_task = may_name(message, &TASK) && message.at(&["task"]).is_some();
         }
         self.callers = self.callers.with(session);
-        let own = RequestId::from(self.call(call, now));
+        let own = self.call(call, now);
         if self.config.sharing == Sharing::Adapted {
-            return self.forward_adapted(message, &own);
+            return self.forward_adapted(session, message, own);
         }
+        let own = RequestId::from(own);
         let token = token.map(|token| message.edit(token, own.raw().clone()));
         self.tell_server(message.with_id(&own, edit.into_iter().chain(token)));
     }

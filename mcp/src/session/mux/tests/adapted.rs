@@ -125,3 +125,13 @@ fn nobody_is_asked_and_a_client_that_goes_has_cancelled() {
     bench.mux.detach(key);
     assert!(bench.outs()[0].contains("notifications/cancelled"));
 }
+
+#[test]
+fn a_meta_that_cannot_be_taken_apart_is_refused_and_none_of_it_reaches_the_server() {
+    let mut bench = bench();
+    let many = (0..100).map(|n| format!(r#","x{n}":1"#)).collect::<Vec<_>>().concat();
+    enter(&mut bench, 7, "tools/list", "", &format!(r#","progressToken":1{many}"#));
+    let outs = bench.outs();
+    assert!(outs.len() == 1 && outs[0].contains(r#"answer {"id":"r","error":{"code":-32602"#), "{outs:?}");
+    assert_eq!(bench.mux.load().calls, 0);
+}
