@@ -2,6 +2,7 @@
 //! asked something shake hands instead, see `modern.rs`.
 
 use anyhow::{Context, Result};
+use e2e::fixture::remote::Remote;
 use e2e::fixture::{MODERN, ODD_RESULT};
 use e2e::harness::{Gateway, Launch, Sidecar, fixture};
 use e2e::modern::ModernClient;
@@ -137,6 +138,19 @@ async fn a_process_ends_when_its_client_has_not_come_for_long_and_the_next_reque
     .unwrap();
     let second: i32 = text(&modern.tool("pid", json!({})).await.unwrap()).parse().unwrap();
     assert_ne!(first, second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_elsewhere_is_used_by_either_of_its_transports() {
+    for (speaks, path) in [("streamable", "/mcp"), ("sse", "/sse")] {
+        let remote = Remote::from_flags(&["--remote", speaks]).await.unwrap();
+        let sidecar = Sidecar::remote(&[], &remote.url(path)).await.unwrap();
+        let modern = client(&sidecar);
+        assert_eq!(text(&modern.tool("echo", json!({"text": "hi"})).await.unwrap()), "hi", "{speaks}");
+        let mut tools = listen(&modern, json!({"toolsListChanged": true})).await.unwrap();
+        modern.tool("add_tool", json!({"name": "new"})).await.unwrap();
+        assert_eq!(message(&mut tools).await.unwrap()["method"], "notifications/tools/list_changed", "{speaks}");
+    }
 }
 
 #[tokio::test]
