@@ -40,5 +40,8 @@ pub mod code {
 /// The extension by whose declaration a client takes tasks for results (SEP-2663).
 pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
+/// The method that asks what a server is and speaks; clients of both eras begin with it.
+pub const DISCOVER: &str = "server/discover";
+
 /// The method that opens a stream of what changes.
 pub const LISTEN: &str = "subscriptions/listen";

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use mcp::modern::DISCOVER;
 use wire::internal::{Asks as _, CallError, Changes, InternalClient, Looker, lists};
 use wire::link::Connect;
 use wire::status::{Catalogue, Failure};
@@ -120,7 +121,7 @@ async fn listen_for_change(client: &mut Looker, changes: &mut Changes, limit: Du
                 *changes = client.changes().await?;
                 return Ok(());
             }
-            Err(_) => drop(client.call("server/discover", "{}", limit).await?),
+            Err(_) => drop(client.call(DISCOVER, "{}", limit).await?),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mcp::envelope::Message;
+use mcp::modern::DISCOVER;
 use mcp::modern::check::can_be_asked;
 use mcp::session::filter::ToolFilter;
 use mcp::session::mux::{Config, Loss, Sharing};
@@ -226,8 +227,9 @@ impl<C: Connect> Door for Server<C> {
     async fn exchanges(&self, caller: &Caller, message: &Message) -> Option<Exchanges> {
         match self.modern().await {
             Some(exchanges) => Some(exchanges.clone()),
-            // Who can be asked something shakes hands, as long as nobody translates the questions.
-            None if can_be_asked(message) => None,
+            // Who can be asked something, and only wants to know what is spoken here, had better shake hands as long as
+            // nobody translates the questions. Who asks no such thing may know no handshake.
+            None if message.method() == DISCOVER && can_be_asked(message) => None,
             None => self.adapted(caller).await,
         }
     }

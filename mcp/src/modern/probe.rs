@@ -3,7 +3,7 @@
 //! It is asked once, as the first thing that its process ever reads: some servers are of the era of their first message
 //! for life. Only a clear yes counts. A server of older revisions answers with any error, or with none, or ends.
 
-use super::{code, meta};
+use super::{DISCOVER, code, meta};
 use crate::envelope::{Kind, Message, RequestId};
 use crate::json;
 use crate::version::{Era, Version};
@@ -22,7 +22,7 @@ pub fn own_meta(capabilities: &str) -> String {
 
 /// The question.
 pub fn request(id: &RequestId) -> Message {
-    Message::call(Some(id), "server/discover", Some(&format!(r#"{{"_meta":{}}}"#, own_meta("{}"))))
+    Message::call(Some(id), DISCOVER, Some(&format!(r#"{{"_meta":{}}}"#, own_meta("{}"))))
 }
 
 /// Whether the answer says that a revision of the new era is spoken which this program speaks, too.

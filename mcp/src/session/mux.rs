@@ -19,9 +19,9 @@
 //! the server does not know who asks.
 //!
 //! [`Sharing::Adapted`] is the same for clients, before a server of an older revision. This side shakes hands once and
-//! declares nothing, so that it serves clients that declare nothing themselves: there is nobody to ask. Requests lose what
-//! only the newer envelope has, answers get what the newer revision demands (see [`crate::modern::translate`]), and a
-//! stream of changes is made here of what the server tells everybody.
+//! declares nothing, whatever its clients can do: there is nobody to ask. Requests lose what only the newer envelope has,
+//! answers get what the newer revision demands (see [`crate::modern::translate`]), and a stream of changes is made here of
+//! what the server tells everybody.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

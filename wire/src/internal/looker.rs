@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcp::envelope::{self, Incoming, Kind, Message, RequestId};
-use mcp::modern::{LISTEN, meta, probe};
+use mcp::modern::{DISCOVER, LISTEN, meta, probe};
 use mcp::session::streams::Carrier;
 use mcp::version::Version;
 
@@ -32,7 +32,7 @@ impl Looker {
 
     /// Asks what the server is, and lists everything it declares.
     pub async fn catalogue(&mut self, limit: Duration) -> Result<Catalogue, CallError> {
-        let hello = self.call("server/discover", "{}", limit).await?;
+        let hello = self.call(DISCOVER, "{}", limit).await?;
         let mut catalogue = Catalogue {
             version: 0,
             protocol_version: Version::V2026_07_28.to_string(),

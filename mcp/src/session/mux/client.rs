@@ -9,7 +9,7 @@ use super::link::Link;
 use super::{MAX_CALLS, Mux, Relation, Sharing};
 use crate::envelope::{Kind, Message, RequestId, code};
 use crate::json::{self, Edit, Rope};
-use crate::modern::{LISTEN, TASKS_EXTENSION, meta};
+use crate::modern::{DISCOVER, LISTEN, TASKS_EXTENSION, meta};
 use crate::session::{Clock, SessionKey};
 use crate::version::Version;
 
@@ -94,7 +94,7 @@ impl Mux {
             }
             ("initialize", Sharing::Common) => self.answer_initialize(session, message),
             (_, Sharing::Exchanges) => self.check_tasks(session, message),
-            ("server/discover", Sharing::Adapted) => self.discover(),
+            (DISCOVER, Sharing::Adapted) => self.discover(),
             ("tasks/get" | "tasks/update" | "tasks/cancel", Sharing::Adapted) => {
                 Verdict::Refuse(code::METHOD_NOT_FOUND, "this server has no tasks for its clients".to_owned())
             }
