@@ -50,11 +50,11 @@ pub fn request(request: &Message, token: &str) -> Result<Option<Edit>, serde_jso
     Ok(Some(request.edit(old, format!("{{{}}}", kept.join(",")))))
 }
 
-/// What makes of the answer to a request of `method` one of 2026-07-28. `keep` says which tools of a list its client may
-/// see.
-pub fn answer(method: &str, answer: &Message, keep: impl Fn(&str) -> bool) -> Vec<Edit> {
+/// What makes of the answer to a request of `method`, and of the resource `uri` (raw JSON), one of 2026-07-28. `keep` says
+/// which tools of a list its client may see.
+pub fn answer((method, uri): (&str, Option<&str>), answer: &Message, keep: impl Fn(&str) -> bool) -> Vec<Edit> {
     match answer.kind() {
-        Kind::Error => error(answer).into_iter().collect(),
+        Kind::Error => error(answer, uri).into_iter().collect(),
         _ if method == "tools/list" => head(method, answer).into_iter().chain(tools(answer, keep)).collect(),
         _ => head(method, answer).into_iter().collect(),
     }
@@ -89,11 +89,16 @@ fn tools(answer: &Message, keep: impl Fn(&str) -> bool) -> Option<Edit> {
     Some(answer.edit(list, format!("[{}]", kept.join(","))))
 }
 
-/// A resource that is not there has the code of any other wrong parameter ("Error Handling").
-fn error(answer: &Message) -> Option<Edit> {
+/// A resource that is not there has the code of any other wrong parameter, and the error says which it is ("Error
+/// Handling").
+fn error(answer: &Message, uri: Option<&str>) -> Option<Edit> {
     let found = answer.at(&["code"])?;
-    let missing = found.parse() == Ok(code::RESOURCE_NOT_FOUND);
-    missing.then(|| answer.edit(found, code::INVALID_PARAMS.to_string()))
+    if found.parse() != Ok(code::RESOURCE_NOT_FOUND) {
+        return None;
+    }
+    let named = uri.filter(|_| answer.at(&["data"]).is_none());
+    let data = named.map(|uri| format!(r#","data":{{"uri":{uri}}}"#)).unwrap_or_default();
+    Some(answer.edit(found, format!("{}{data}", code::INVALID_PARAMS)))
 }
 
 /// The object without these members; `None` when it is none that can be taken apart.
@@ -110,7 +115,8 @@ mod tests {
     use crate::envelope::{self, RequestId};
 
     fn answered(method: &str, message: &Message) -> String {
-        let bytes = message.with(answer(method, message, |tool| !tool.contains("hidden"))).into_bytes();
+        let edits = answer((method, Some(r#""a:\u0031""#)), message, |tool| !tool.contains("hidden"));
+        let bytes = message.with(edits).into_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         text.replacen(r#"{"jsonrpc":"2.0","id":1,"#, "{", 1)
     }
@@ -145,6 +151,9 @@ mod tests {
             let expected = format!(r#"{{"error":{{"code":{expected},"message":"x","data":{{"uri":"a"}}}}}}"#);
             assert_eq!(answered("resources/read", &message), expected);
         }
+        let message = Message::error(Some(&RequestId::from(1)), -32002, "x", None);
+        let expected = r#"{"error":{"code":-32602,"data":{"uri":"a:\u0031"},"message":"x"}}"#;
+        assert_eq!(answered("resources/read", &message), expected);
     }
 
     #[test]
@@ -165,7 +174,7 @@ mod tests {
             for message in envelope::parse(raw.into(), 1 << 20).unwrap().into_messages() {
                 let edits = match message.kind() {
                     Kind::Request => request(&message, "7").unwrap().into_iter().collect(),
-                    _ => answer("tools/list", &message, |_| true),
+                    _ => answer(("tools/list", None), &message, |_| true),
                 };
                 let there = envelope::parse(message.with(edits).into_bytes(), 1 << 20).unwrap().into_messages();
                 assert_eq!((there[0].kind(), there[0].id()), (message.kind(), message.id()));

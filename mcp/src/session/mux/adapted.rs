@@ -35,7 +35,7 @@ impl Mux {
             let name = json::lookup(tool, &["name"]).and_then(json::string);
             self.config.tools.is_open() || name.is_some_and(|name| self.config.tools.passes(&name))
         };
-        translate::answer(&call.method, message, passes)
+        translate::answer((&call.method, call.uri.as_deref()), message, passes)
     }
 
     /// Opens a stream of changes, which the server knows nothing of but the resources that are watched.

@@ -25,6 +25,8 @@ pub(super) struct Call {
     pub(super) token: Option<Bytes>,
     /// Whether the client asked for a task (2025-11-25, "Tasks"), or may get one (2026-07-28, the extension).
     pub(super) as_task: bool,
+    /// Adapted: the URI of a resource that is read, as raw JSON.
+    pub(super) uri: Option<Box<str>>,
     /// Whether the client asked for log lines (2026-07-28, "Logging").
     pub(super) wants_log: bool,
     hard_deadline: Clock,
@@ -54,8 +56,8 @@ pub(super) struct Question {
 
 impl Call {
     pub(super) fn new(asker: Asker, method: &str) -> Self {
-        let (token, hard_deadline) = (None, Clock::MAX);
-        Self { asker, method: method.into(), token, as_task: false, wants_log: false, hard_deadline }
+        let (token, uri, hard_deadline) = (None, None, Clock::MAX);
+        Self { asker, method: method.into(), token, as_task: false, uri, wants_log: false, hard_deadline }
     }
 
     /// Whether it goes on until somebody ends it (2026-07-28, "Subscriptions").

@@ -74,6 +74,9 @@ impl Mux {
         } else {
             call.as_task = may_name(message, &TASK) && message.at(&["task"]).is_some();
         }
+        if self.config.sharing == Sharing::Adapted && message.method() == "resources/read" {
+            call.uri = message.at(&["uri"]).map(Into::into);
+        }
         self.callers = self.callers.with(session);
         let own = self.call(call, now);
         if self.config.sharing == Sharing::Adapted {
