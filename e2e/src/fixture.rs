@@ -1,4 +1,4 @@
-//! An MCP server for tests: every feature of the revisions up to 2025-11-25, and faults on request.
+//! An MCP server for tests: every feature of the revisions up to 2025-11-25, most of 2026-07-28, and faults on request.
 //!
 //! JSON is written by hand, on purpose: results carry unknown fields, odd numbers and unusual key orders that must reach
 //! the client byte for byte. [`stdio`] serves it as a child process, [`remote`] over HTTP. It checks that clients behave
@@ -7,6 +7,7 @@
 mod fault;
 mod features;
 mod message;
+mod modern;
 pub mod process;
 pub mod remote;
 mod session;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 
 pub use fault::Fault;
+pub use modern::{Era, MODERN};
 pub use tools::ODD_RESULT;
 
 /// Revisions the fixture speaks, oldest first.
@@ -52,6 +54,9 @@ pub struct Options {
     /// Newest protocol revision it speaks; it speaks all older ones too
     #[arg(long, value_name = "REVISION", default_value = VERSIONS[3], value_parser = VERSIONS)]
     pub latest: String,
+    /// Which clients it takes
+    #[arg(long, value_enum, default_value_t = Era::Legacy)]
+    pub era: Era,
     /// Groups of methods it has
     #[arg(long, value_delimiter = ',', default_value = "tools,prompts,resources,logging,completions")]
     pub declare: Vec<Feature>,

@@ -14,6 +14,7 @@ pub mod harness;
 pub mod hop;
 pub mod http;
 pub mod matrix;
+pub mod modern;
 pub mod policy;
 pub mod sse;
 mod wait;

@@ -85,9 +85,8 @@ async fn pages_of_allowed_origins_read_answers_when_cors_is_on_and_others_are_re
     let answer = http("OPTIONS", &gateway.url("/a/mcp"), &[ours, wish], "").await.unwrap().expect(200).unwrap();
     assert_eq!(answer.header("access-control-allow-origin"), Some(ours.1));
     let allowed = answer.header("access-control-allow-headers").unwrap();
-    for name in
-        ["authorization", "content-type", "mcp-session-id", "mcp-protocol-version", "last-event-id", "x-api-key"]
-    {
+    let own = ["mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name"];
+    for name in ["authorization", "content-type", "last-event-id", "x-api-key"].into_iter().chain(own) {
         assert!(allowed.contains(name), "{name}: {allowed}");
     }
     let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {

@@ -11,13 +11,14 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use axum::response::IntoResponse as _;
 use axum::routing::{MethodRouter, get, post};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use mcp::header::{HOP_PRINCIPAL, HOP_VERSION, MCP_SESSION_ID};
+use mcp::header::{HOP_PRINCIPAL, HOP_VERSION, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
+use mcp::version::{Era, Version};
 use wire::client::{ClientError, HttpClient};
 use wire::front::{NeedsPass, Problem, allow, not_allowed};
 use wire::session::Caller;
@@ -27,6 +28,7 @@ use crate::api::{ApiError, ServerPath};
 use crate::keys::PrincipalHash;
 use crate::routes::{Endpoint, Route, Routes};
 use crate::seal::{Handle, Kind, Sealer};
+use crate::streams::opens_stream;
 
 mod body;
 
@@ -148,8 +150,14 @@ async fn streamable(
     mut request: Request,
 ) -> Result<Response<Body>, Response<Body>> {
     let handle = request.headers_mut().remove(SESSION);
+    // Such a request belongs to no session, whatever its client sends.
+    let modern = names_modern(request.headers());
+    let handle = handle.filter(|_| !modern);
     let handle = handle.as_ref().map(|value| value.to_str().unwrap_or_default());
     let mut target = proxy.target(&server, &who, handle, Kind::Streamable).await?;
+    if modern && let Some(home) = target.route.home_of(&target.principal) {
+        target.endpoint = home.clone();
+    }
     if let Some(session) = &target.session {
         let value = HeaderValue::from_str(session).map_err(|_| Problem::no_session().into_response())?;
         request.headers_mut().insert(SESSION, value);
@@ -162,6 +170,12 @@ async fn streamable(
         response.headers_mut().insert(SESSION, value);
     }
     Ok(response.map(Body::new))
+}
+
+/// Whether the request says that it is of 2026-07-28 or later.
+fn names_modern(headers: &HeaderMap) -> bool {
+    let version = headers.get(MCP_PROTOCOL_VERSION).and_then(|value| value.to_str().ok()?.parse::<Version>().ok());
+    version.is_some_and(|version| version.era() == Era::Modern)
 }
 
 impl Proxy {
@@ -229,7 +243,7 @@ impl Proxy {
         body: wire::client::Body,
     ) -> Result<Response<Incoming>, ClientError> {
         // Streams last long: they share one connection, calls have pooled ones.
-        let long = parts.method == Method::GET;
+        let long = opens_stream(&parts.method, &parts.headers);
         let mut outgoing = hyper::Request::new(body);
         (*outgoing.method_mut(), *outgoing.uri_mut(), *outgoing.headers_mut()) =
             (parts.method, parts.uri, parts.headers);

@@ -16,11 +16,13 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry as Metrics;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use wire::client::Endpoint as Address;
 use wire::status::{Phase, Status};
 
+use crate::keys::PrincipalHash;
 use crate::spec::ServerSpec;
 use crate::store::{Timestamp, Uid};
 
@@ -124,6 +126,16 @@ impl Route {
             0 | 1 => open.next(),
             count => open.nth(TURN.fetch_add(1, Ordering::Relaxed) % count),
         }
+    }
+
+    /// The endpoint for requests of `principal` that belong to no session: the same as long as it is there, on every
+    /// replica, so that what a process of it remembers is found again (rendezvous hashing).
+    pub fn home_of(&self, principal: &PrincipalHash) -> Option<&Endpoint> {
+        let weight = |endpoint: &&Endpoint| {
+            let digest = Sha256::new().chain_update(principal.as_bytes()).chain_update(endpoint.instance.as_bytes());
+            <[u8; 32]>::from(digest.finalize())
+        };
+        self.endpoints.iter().filter(|endpoint| !endpoint.draining).max_by_key(weight)
     }
 
     /// The endpoint that holds the sessions of an instance.
@@ -345,6 +357,23 @@ pub(crate) mod tests {
         let taken: Vec<_> = (0..4).filter_map(|_| route.next_for_new_sessions()).map(|it| it.instance).collect();
         assert!(taken[0] == taken[2] && taken[1] == taken[3] && taken[0] != taken[1], "{taken:?}");
         assert!(!taken.contains(&Uid::from_bytes([1; 16])), "{taken:?}");
+    }
+
+    #[test]
+    fn a_principal_without_a_session_stays_where_it_is_and_moves_only_when_that_goes() {
+        let all = route("a", &[false; 8]);
+        let principals: Vec<_> = (0..64).map(|n| PrincipalHash::from_bytes([n; 16])).collect();
+        let homes: Vec<_> = principals.iter().map(|one| all.home_of(one).unwrap().instance).collect();
+        let used: std::collections::HashSet<_> = homes.iter().collect();
+        assert!(used.len() > 4, "{used:?}");
+        let mut less = all.clone();
+        less.endpoints[3].draining = true;
+        let gone = all.endpoints[3].instance;
+        for (principal, home) in principals.iter().zip(&homes) {
+            let now = less.home_of(principal).unwrap().instance;
+            assert!(now != gone && (now == *home || *home == gone));
+        }
+        assert!(route("a", &[true]).home_of(&principals[0]).is_none());
     }
 
     #[test]

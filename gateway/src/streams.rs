@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use http_body::Body as _;
+use mcp::header::MCP_METHOD;
+use mcp::modern::LISTEN;
 use tokio_util::sync::CancellationToken;
 use wire::session::Caller;
 
@@ -76,12 +78,12 @@ impl Streams {
         Some((Place { streams: self.clone(), principal, is_stream }, open.end.clone()))
     }
 
-    /// Runs a request, and counts its answer if that is a stream: an answer to GET whose end is not known. Whatever goes
-    /// on ends with the caller's key.
+    /// Runs a request, and counts its answer if that is a stream: an answer to GET, or to a request to listen, whose end is
+    /// not known. Whatever goes on ends with the caller's key.
     pub async fn hold(&self, request: Request, next: Next) -> Response {
         let caller = request.extensions().get::<Caller>().and_then(|caller| caller.0.parse().ok());
         let Some(principal) = caller else { return next.run(request).await };
-        let early = if request.method() == Method::GET {
+        let early = if opens_stream(request.method(), request.headers()) {
             let Some(place) = self.enter(principal, true) else {
                 let text =
                     "as many streams are open as one caller may have (`maxStreamsPerPrincipal`); close one first";
@@ -106,6 +108,11 @@ impl Streams {
     fn open(&self) -> MutexGuard<'_, HashMap<PrincipalHash, Open>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the request is for a stream that goes on by itself. What the header says, the sidecar compares with the body.
+pub fn opens_stream(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::GET || headers.get(MCP_METHOD).is_some_and(|method| method.as_bytes() == LISTEN.as_bytes())
 }
 
 impl Drop for Place {
@@ -158,6 +165,10 @@ mod tests {
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         assert!(refused.headers().contains_key("retry-after"));
         assert_eq!(send(&router, Method::POST, "/stream", ONE).await.status(), StatusCode::OK);
+        let caller = Caller(ONE.to_string().into());
+        let listen = Request::post("/stream").header(MCP_METHOD, LISTEN).extension(caller).body(Body::empty()).unwrap();
+        let refused = router.clone().oneshot(listen).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(send(&router, Method::GET, "/stream", OTHER).await.status(), StatusCode::OK);
         held.pop();
         assert_eq!(send(&router, Method::GET, "/stream", ONE).await.status(), StatusCode::OK);

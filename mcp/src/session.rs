@@ -1,4 +1,4 @@
-//! Legacy conversations (2024-11-05 to 2025-11-25) as pure state machines.
+//! Conversations as pure state machines: those of 2024-11-05 to 2025-11-25, and the exchanges of 2026-07-28.
 //!
 //! A conversation has two ends. [`mux::Mux`] faces one server connection: it gives every request an id of its own,
 //! remembers who asked, sends each answer, progress report and request of the server to the session it belongs to,

@@ -135,7 +135,7 @@ mod fidelity {
 
         #[test]
         fn a_request_and_what_answers_it(
-            sharing in select(vec![Sharing::Exclusive, Sharing::Common]),
+            sharing in select(vec![Sharing::Exclusive, Sharing::Common, Sharing::Exchanges]),
             request in request(&["tools/call", "tools\\/list", "resources/read", "of/its/own", "completion/complete"]),
             (id, token) in (id(), id()),
             progress in notification("notifications/progress", &[("progressToken", TOKEN), ("progress", "1.0")]),
@@ -152,6 +152,21 @@ mod fidelity {
             }
             mux.from_server(message(&with(&answer, &own, "")), NOW);
             prop_assert_eq!(sent(&mut mux), with(&answer, &id, ""));
+        }
+
+        #[test]
+        fn an_answer_of_an_older_revision_in_the_newer(answer in answer()) {
+            const ADDED: &str = r#""resultType":"complete""#;
+            let (mut mux, session) = connection(Sharing::Adapted);
+            let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#;
+            mux.from_client(session, message(call), NOW);
+            let own = own_id(&sent(&mut mux));
+            mux.from_server(message(&with(&answer, &own, "")), NOW);
+            let crossed = sent(&mut mux);
+            let is_object = message(&crossed).body().is_some_and(|body| body.starts_with('{'));
+            prop_assert_eq!(crossed.contains(ADDED), crossed.contains("\"result\"") && is_object, "{}", crossed);
+            let plain = crossed.replacen(&format!("{ADDED},"), "", 1).replacen(ADDED, "", 1);
+            prop_assert_eq!(plain, with(&answer, "1", ""));
         }
 
         #[test]

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use wire::internal::{CallError, InternalClient};
+use mcp::modern::DISCOVER;
+use wire::internal::{Asks as _, CallError, Changes, InternalClient, Looker, lists};
 use wire::link::Connect;
+use wire::status::{Catalogue, Failure};
 
 use crate::server::Server;
 use crate::state::State;
@@ -58,14 +60,69 @@ async fn probe<C: Connect, F: Future<Output = ()>>(
         |error: wire::front::Unavailable| CallError::Server { code: 0, message: error.reason, failure: None };
     let handle = server.open_internal().await.map_err(unavailable)?;
     let mut client = InternalClient::new(handle).await?;
-    let mut catalogue = client.catalogue("{}", limits.start).await?;
+    let (mut client, mut catalogue) = match client.catalogue("{}", limits.start).await {
+        Ok(catalogue) => (Client::Legacy(client), catalogue),
+        Err(error) => match server.modern().await.filter(|_| is_of_handshake(&error)) {
+            Some(exchanges) => {
+                let mut client = Looker::new(exchanges.clone(), "{}");
+                // Before the lists, so that no change is missed.
+                let changes = client.changes().await?;
+                let catalogue = client.catalogue(limits.start).await?;
+                (Client::Modern(client, changes), catalogue)
+            }
+            None => return Err(error),
+        },
+    };
     loop {
         tracing::info!(tools = catalogue.tools.len(), "the server is ready");
         state.ready(catalogue.clone());
         works().await;
         *failures = 0;
-        wait_for_change(&mut client, limits.request).await?;
+        match &mut client {
+            Client::Legacy(client) => wait_for_change(client, limits.request).await?,
+            Client::Modern(client, changes) => listen_for_change(client, changes, limits.request).await?,
+        }
         client.lists(&mut catalogue, limits.request).await?;
+    }
+}
+
+/// Who looks.
+enum Client {
+    Legacy(InternalClient),
+    /// At a server that does not shake hands.
+    Modern(Looker, Changes),
+}
+
+impl Client {
+    async fn lists(&mut self, catalogue: &mut Catalogue, limit: Duration) -> Result<(), CallError> {
+        match self {
+            Self::Legacy(client) => lists(client, catalogue, limit).await,
+            Self::Modern(client, _) => lists(client, catalogue, limit).await,
+        }
+    }
+}
+
+/// Whether the server is there, and only does not shake hands: it may speak the newer era alone.
+fn is_of_handshake(error: &CallError) -> bool {
+    matches!(error.failure(), Failure::Handshake | Failure::Timeout)
+}
+
+/// The same as [`wait_for_change`], of the newer era.
+async fn listen_for_change(client: &mut Looker, changes: &mut Changes, limit: Duration) -> Result<(), CallError> {
+    loop {
+        match tokio::time::timeout(INTERVAL, changes.next()).await {
+            Ok(Some(_)) => {
+                tokio::time::sleep(DEBOUNCE).await;
+                return Ok(());
+            }
+            // It tells of no changes, or has ended: what it offers is looked at after a while.
+            Ok(None) => {
+                tokio::time::sleep(INTERVAL).await;
+                *changes = client.changes().await?;
+                return Ok(());
+            }
+            Err(_) => drop(client.call(DISCOVER, "{}", limit).await?),
+        }
     }
 }
 

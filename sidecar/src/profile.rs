@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use wire::internal::{CallError, InternalClient};
+use wire::internal::{CallError, InternalClient, lists};
 use wire::link::Connect;
 use wire::status::Catalogue;
 
@@ -70,7 +70,7 @@ impl<C: Connect> Profiles<C> {
             changed |= message?.method().ends_with("/list_changed");
         }
         if changed {
-            client.lists(&mut catalogue, self.limits.request).await?;
+            lists(&mut client, &mut catalogue, self.limits.request).await?;
         }
         Ok(catalogue)
     }

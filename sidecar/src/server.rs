@@ -1,20 +1,26 @@
 //! Opens sessions on the server.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mcp::envelope::Message;
+use mcp::modern::DISCOVER;
+use mcp::modern::check::can_be_asked;
 use mcp::session::filter::ToolFilter;
-use mcp::session::mux::{Config, Sharing};
+use mcp::session::mux::{Config, Loss, Sharing};
 use mcp::session::streams::Transport;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use wire::front::{Door, Unavailable};
 use wire::hub::{Hub, Settings, Stop};
-use wire::link::Connect;
-use wire::session::{Attach, Caller, Command, SessionHandle, SessionId};
+use wire::link::{Connect, Link as _};
+use wire::session::{Attach, Caller, Command, Exchanges, SessionHandle, SessionId};
 use wire::spec::{Launch, Mode};
 
+use crate::era::speaks_modern;
 use crate::memory::Memory;
+use crate::mirrored;
 use crate::state::State;
 
 /// When a client that was refused may try again.
@@ -37,6 +43,10 @@ struct Inner<C: Connect> {
     settings: Settings,
     /// The one connection, where all sessions share it.
     common: Option<mpsc::Sender<Command>>,
+    /// Where requests of 2026-07-28 go, once it is known whether the server speaks that.
+    exchanges: OnceCell<Option<Exchanges>>,
+    /// The same where it speaks an older revision: a connection for each caller.
+    adapted: Mutex<HashMap<Caller, Exchanges>>,
     /// One for each process that a session may have.
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -48,7 +58,7 @@ impl<C: Connect> Server<C> {
     /// Sessions on connections from `source`, until `stop`.
     pub fn new(launch: &Launch, source: Arc<C>, state: State, stop: Stop) -> Self {
         let sharing = match launch.process.mode {
-            // The era of a server is found out by a probe; until there is one every server counts as legacy.
+            // Of the older era, that is: requests of the newer one share a process anyway.
             Mode::Auto | Mode::PerSession => Sharing::Exclusive,
             Mode::Shared => Sharing::Common,
         };
@@ -71,7 +81,36 @@ impl<C: Connect> Server<C> {
             commands
         });
         let slots = Arc::new(Semaphore::new(launch.process.max_processes.min(Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { name: launch.name.clone(), source, settings, common, slots, tasks, stop, state }))
+        let (name, exchanges, adapted) = (launch.name.clone(), OnceCell::new(), Mutex::default());
+        Self(Arc::new(Inner { name, source, settings, common, exchanges, adapted, slots, tasks, stop, state }))
+    }
+
+    /// Where requests of 2026-07-28 go; `None` when the server does not speak that, or cannot be asked now. All of them
+    /// share one process: such a server keeps nothing of one request for another but tasks, which the hub keeps apart, and
+    /// what the client presents.
+    pub async fn modern(&self) -> Option<&Exchanges> {
+        self.0.exchanges.get_or_try_init(|| self.find_out()).await.ok()?.as_ref()
+    }
+
+    async fn find_out(&self) -> Result<Option<Exchanges>, Loss> {
+        let Inner { source, stop, tasks, .. } = &*self.0;
+        let Some(mut link) = source.disposable().await? else { return Ok(None) };
+        let speaks = speaks_modern(&mut link).await;
+        tasks.spawn(link.stop());
+        if !speaks {
+            return Ok(None);
+        }
+        tracing::info!("the server speaks 2026-07-28");
+        let exchanges = self.start(Sharing::Exchanges, None);
+        let limit = self.0.settings.mux.request_timeout;
+        if let Ok(changes) = mirrored::look(&exchanges, limit).await {
+            let follow = mirrored::follow(exchanges.clone(), changes, limit);
+            let drain = stop.drain.clone();
+            tasks.spawn(async move {
+                drain.run_until_cancelled_owned(follow).await;
+            });
+        }
+        Ok(Some(exchanges))
     }
 
     /// Opens a session for this program's own use: on the common connection, or on one outside the caps.
@@ -90,11 +129,68 @@ impl<C: Connect> Server<C> {
         self.0.tasks.wait().await;
     }
 
+    /// Where `caller`'s requests of 2026-07-28 go when the server speaks an older revision. `None` when there is no
+    /// process to be had. Each caller has one of its own, which ends when it has not been used for long: such a server may
+    /// keep things between two requests.
+    async fn adapted(&self, caller: &Caller) -> Option<Exchanges> {
+        let owner = if self.is_shared() { Caller::anonymous() } else { caller.clone() };
+        let open = self.lock().get(&owner).filter(|open| open.is_open()).cloned();
+        if open.is_some() {
+            return open;
+        }
+        let slot = self.slot().ok()?;
+        let exchanges = {
+            let mut all = self.lock();
+            all.retain(|_, open| open.is_open());
+            // Somebody else may have been faster.
+            if let Some(open) = all.get(&owner) {
+                return Some(open.clone());
+            }
+            let exchanges = self.start(Sharing::Adapted, slot);
+            all.insert(owner, exchanges.clone());
+            exchanges
+        };
+        mirrored::glance(&exchanges, self.0.settings.mux.request_timeout).await;
+        Some(exchanges)
+    }
+
+    /// Starts a task for requests that stand alone.
+    fn start(&self, sharing: Sharing, slot: Option<OwnedSemaphorePermit>) -> Exchanges {
+        let Inner { source, settings, state, stop, tasks, .. } = &*self.0;
+        let mux = Config { sharing, ..settings.mux.clone() };
+        let settings = Settings { mux, ..settings.clone() };
+        let (hub, commands) = Hub::new(Arc::clone(source), settings, state.sessions.clone(), stop.clone());
+        let exchanges = hub.exchanges(commands);
+        tasks.spawn(async move {
+            hub.run().await;
+            drop(slot);
+        });
+        exchanges
+    }
+
+    /// A place for one more process; none is needed where all share one.
+    fn slot(&self) -> Result<Option<OwnedSemaphorePermit>, Unavailable> {
+        let slot = match self.0.common {
+            Some(_) => return Ok(None),
+            None => Arc::clone(&self.0.slots).try_acquire_owned().map_err(|_| {
+                self.refuse("has as many processes as it may (`maxProcesses`); try again when a session has ended")
+            })?,
+        };
+        if !self.0.state.has_room(Memory::of_container()) {
+            return Err(self.refuse("has no memory for one more process; try again when a session has ended"));
+        }
+        Ok(Some(slot))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Caller, Exchanges>> {
+        self.0.adapted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn session(
         &self,
         caller: Caller,
         transport: Transport,
-        slot: Option<tokio::sync::OwnedSemaphorePermit>,
+        slot: Option<OwnedSemaphorePermit>,
     ) -> Result<SessionHandle, Unavailable> {
         let id = SessionId::random().map_err(|error| self.refuse(&format!("has no random numbers: {error}")))?;
         if let Some(common) = &self.0.common {
@@ -124,16 +220,18 @@ impl<C: Connect> Door for Server<C> {
         if self.0.stop.drain.is_cancelled() {
             return Err(self.refuse("is stopping; connect again"));
         }
-        let slot = match self.0.common {
-            Some(_) => None,
-            None => Some(Arc::clone(&self.0.slots).try_acquire_owned().map_err(|_| {
-                self.refuse("has as many processes as it may (`maxProcesses`); try again when a session has ended")
-            })?),
-        };
-        if slot.is_some() && !self.0.state.has_room(Memory::of_container()) {
-            return Err(self.refuse("has no memory for one more process; try again when a session has ended"));
-        }
+        let slot = self.slot()?;
         self.session(caller, transport, slot).await
+    }
+
+    async fn exchanges(&self, caller: &Caller, message: &Message) -> Option<Exchanges> {
+        match self.modern().await {
+            Some(exchanges) => Some(exchanges.clone()),
+            // Who can be asked something, and only wants to know what is spoken here, had better shake hands as long as
+            // nobody translates the questions. Who asks no such thing may know no handshake.
+            None if message.method() == DISCOVER && can_be_asked(message) => None,
+            None => self.adapted(caller).await,
+        }
     }
 
     fn find(&self, id: &str, caller: &Caller) -> Option<SessionHandle> {

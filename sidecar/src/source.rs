@@ -48,7 +48,8 @@ pub enum Spawner {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    state: State,
+    /// Where its end is noted: not where it was started to be looked at only.
+    state: Option<State>,
     _counted: Counted,
 }
 
@@ -107,7 +108,7 @@ impl Processes {
         };
         let child = child.map_err(|error| not_started(format!("server `{name}` cannot be started: {error}")))?;
         let counted = self.state.count(child.pid());
-        Ok(Process { child, state: self.state.clone(), _counted: counted })
+        Ok(Process { child, state: Some(self.state.clone()), _counted: counted })
     }
 
     async fn resolve(&self) -> Result<&Program, Loss> {
@@ -146,6 +147,11 @@ impl Connect for Processes {
         self.refill().await;
         Ok(process)
     }
+
+    async fn disposable(&self) -> Result<Option<Process>, Loss> {
+        let process = self.connect().await?;
+        Ok(Some(Process { state: None, ..process }))
+    }
 }
 
 impl Link for Process {
@@ -155,9 +161,9 @@ impl Link for Process {
 
     async fn next(&mut self) -> Event {
         let event = self.child.next().await;
-        if let Event::Lost(loss) = &event {
+        if let (Event::Lost(loss), Some(state)) = (&event, &self.state) {
             tracing::warn!(error = loss.message, "a process of the server has ended");
-            self.state.ended(self.child.exit().unwrap_or_default(), self.child.tail());
+            state.ended(self.child.exit().unwrap_or_default(), self.child.tail());
         }
         event
     }

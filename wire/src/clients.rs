@@ -19,6 +19,7 @@ use crate::session::{
 #[derive(Debug)]
 pub struct Clients {
     sessions: HashMap<SessionKey, Client>,
+    exchanges: HashMap<SessionKey, Exchange>,
     departures: Arc<Departures>,
     registry: Registry,
     commands: mpsc::WeakSender<Command>,
@@ -33,10 +34,19 @@ struct Client {
     seen: Clock,
 }
 
+/// A request that stands alone.
+#[derive(Debug)]
+struct Exchange {
+    stream: StreamTx,
+    /// The messages that were sent on it.
+    sent: u64,
+}
+
 impl Clients {
     /// No sessions yet. Those that come are entered into `registry`, and their handles send to `commands`.
     pub fn new(registry: Registry, commands: &mpsc::Sender<Command>) -> Self {
-        Self { sessions: HashMap::new(), departures: Arc::default(), registry, commands: commands.downgrade() }
+        let (sessions, exchanges, departures) = (HashMap::new(), HashMap::new(), Arc::default());
+        Self { sessions, exchanges, departures, registry, commands: commands.downgrade() }
     }
 
     /// Where connections that end are reported.
@@ -65,8 +75,15 @@ impl Clients {
         Some(handle)
     }
 
+    /// Adds a request that stands alone.
+    pub fn exchange(&mut self, key: SessionKey, stream: StreamTx) {
+        self.departures.report_if_gone(key, &stream);
+        self.exchanges.insert(key, Exchange { stream, sent: 0 });
+    }
+
     /// Forgets a session and ends its streams.
     pub fn remove(&mut self, key: SessionKey) {
+        self.exchanges.remove(&key);
         if let Some(client) = self.sessions.remove(&key) {
             self.registry.remove(&client.handle.id);
         }
@@ -74,6 +91,7 @@ impl Clients {
 
     /// Forgets all sessions and ends their streams.
     pub fn clear(&mut self) {
+        self.exchanges.clear();
         for (_, client) in self.sessions.drain() {
             self.registry.remove(&client.handle.id);
         }
@@ -81,12 +99,12 @@ impl Clients {
 
     /// Whether there are no sessions.
     pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+        self.sessions.is_empty() && self.exchanges.is_empty()
     }
 
     /// The sessions there are.
     pub fn keys(&self) -> Vec<SessionKey> {
-        self.sessions.keys().copied().collect()
+        self.sessions.keys().chain(self.exchanges.keys()).copied().collect()
     }
 
     /// Takes note of posted messages. Returns them when they may be processed; else the poster has been told.
@@ -162,8 +180,12 @@ impl Clients {
         }
     }
 
-    /// Sends a message to a session. Whether that goes on: a session of HTTP+SSE ends with its stream.
+    /// Sends a message to a session. Whether that goes on: a session of HTTP+SSE ends with its stream, a request that
+    /// stands alone with its answer.
     pub fn deliver(&mut self, key: SessionKey, relation: Relation, message: Rope, now: Clock) -> bool {
+        if let Some(exchange) = self.exchanges.get_mut(&key) {
+            return exchange.send(relation, message);
+        }
         let Some(client) = self.sessions.get_mut(&key) else { return true };
         if matches!(relation, Relation::Answer(_) | Relation::Abandoned(_)) {
             // It was not idle while it waited.
@@ -183,6 +205,9 @@ impl Clients {
     pub fn take_departures(&mut self, now: Clock) -> Vec<SessionKey> {
         let mut ended = Vec::new();
         for departure in self.departures.take() {
+            if self.exchanges.get(&departure.session).is_some_and(|exchange| departure.is(&exchange.stream)) {
+                ended.push(departure.session);
+            }
             let Some(client) = self.sessions.get_mut(&departure.session) else { continue };
             client.seen = now;
             let Some(at) = client.live.iter().position(|(_, stream)| departure.is(stream)) else { continue };
@@ -212,7 +237,7 @@ impl Client {
             return true;
         };
         let kept = self.live[at].1.carry(&delivery).is_resumable().then(|| delivery.clone());
-        let taken = self.offer(at, delivery);
+        let taken = offer(&self.live[at].1, delivery);
         if let Some(kept) = kept {
             self.streams.keep(kept, taken);
         }
@@ -221,17 +246,6 @@ impl Client {
             self.streams.set_live(event.stream, false);
         }
         taken || self.streams.transport() != Transport::Sse
-    }
-
-    fn offer(&self, at: usize, delivery: Delivery) -> bool {
-        match self.live[at].1.offer(Frame::Message(Box::new(delivery))) {
-            Ok(()) => true,
-            Err(Cut::Gone) => false,
-            Err(Cut::Slow) => {
-                tracing::warn!("a client reads too slowly; its stream is cut");
-                false
-            }
-        }
     }
 
     /// Says that an id is in use: to the POST, or where all answers go on one stream, there.
@@ -243,6 +257,30 @@ impl Client {
         let error = Message::error(Some(&id), mcp::envelope::code::INVALID_REQUEST, text, None);
         if let Some(delivery) = self.streams.route(Relation::None, error.into()) {
             self.send(delivery);
+        }
+    }
+}
+
+impl Exchange {
+    /// Whether it goes on.
+    fn send(&mut self, relation: Relation, message: Rope) -> bool {
+        self.sent += 1;
+        let last = matches!(relation, Relation::Answer(_) | Relation::Abandoned(_));
+        let event = EventId { stream: StreamId::COMMON, number: self.sent };
+        let delivery = Delivery { event, relation, message, last };
+        self.stream.carry(&delivery);
+        offer(&self.stream, delivery) && !last
+    }
+}
+
+/// Whether the stream's reader gets it.
+fn offer(stream: &StreamTx, delivery: Delivery) -> bool {
+    match stream.offer(Frame::Message(Box::new(delivery))) {
+        Ok(()) => true,
+        Err(Cut::Gone) => false,
+        Err(Cut::Slow) => {
+            tracing::warn!("a client reads too slowly; its stream is cut");
+            false
         }
     }
 }

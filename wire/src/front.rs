@@ -1,6 +1,7 @@
-//! The HTTP front ends: HTTP+SSE (2024-11-05) and Streamable HTTP (2025-03-26 to 2025-11-25).
+//! The HTTP front ends: HTTP+SSE (2024-11-05), and Streamable HTTP with sessions (2025-03-26 to 2025-11-25) or without
+//! (2026-07-28).
 //!
-//! [`router`] serves both in front of a [`Door`], which opens sessions and finds them again. Who the caller is has been
+//! [`router`] serves them in front of a [`Door`], which opens sessions and finds them again. Who the caller is has been
 //! decided before: the [`Caller`] in the request's extensions, or anonymous.
 
 use std::future::Future;
@@ -8,12 +9,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
+use mcp::envelope::Message;
 use mcp::session::streams::Transport;
 
-use crate::session::{Caller, SessionHandle};
+use crate::session::{Caller, Exchanges, SessionHandle};
 
 mod answer;
 mod body;
+mod modern;
+mod reply;
 mod request;
 mod sse;
 mod streamable;
@@ -37,6 +41,13 @@ pub trait Door: Clone + Send + Sync + 'static {
 
     /// The open session of that name, if it is `caller`'s.
     fn find(&self, id: &str, caller: &Caller) -> Option<SessionHandle>;
+
+    /// Where `message` of `caller`, which is of 2026-07-28, goes; `None` where that revision is not spoken: then it is
+    /// refused as by a server that has never heard of it, so that a client which speaks both goes on with `initialize`.
+    fn exchanges(&self, caller: &Caller, message: &Message) -> impl Future<Output = Option<Exchanges>> + Send {
+        let _ = (caller, message);
+        std::future::ready(None)
+    }
 
     /// The name a client is told for its session. With `pass`, whoever presents it needs no other credential to post
     /// messages to that session.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clients::Clients;
 use crate::link::{Connect, Event, Link};
-use crate::session::{COMMAND_QUEUE, Caller, Command, Departures, Registry, SessionHandle, SessionId};
+use crate::session::{COMMAND_QUEUE, Caller, Command, Departures, Exchanges, Registry, SessionHandle, SessionId};
 
 /// A server that was up for this long has not failed to start.
 const STABLE: Duration = Duration::from_secs(10);
@@ -50,6 +50,8 @@ pub struct Hub<C: Connect> {
     failures: Failures,
     started: Instant,
     look_for_idle: Clock,
+    /// When the last request that stands alone came.
+    last_exchange: Clock,
     stop: Stop,
 }
 
@@ -137,9 +139,15 @@ impl<C: Connect> Hub<C> {
             failures: Failures::default(),
             started,
             look_for_idle,
+            last_exchange: Clock::ZERO,
             stop,
         };
         (hub, tx)
+    }
+
+    /// Sends requests that stand alone; `commands` is what [`Self::new`] gave.
+    pub fn exchanges(&self, commands: mpsc::Sender<Command>) -> Exchanges {
+        Exchanges::new(commands, Arc::clone(&self.departures))
     }
 
     /// Adds a session before the hub runs.
@@ -148,8 +156,8 @@ impl<C: Connect> Hub<C> {
         self.clients.add(key, (id, caller, transport), self.now())
     }
 
-    /// Runs until told to stop or, where the connection is exclusive, until its session has ended. Then ends the
-    /// connection in order.
+    /// Runs until told to stop or, where the connection is exclusive, until its session has ended; where it is for single
+    /// requests of one client, until none has come for long. Then ends the connection in order.
     pub async fn run(mut self) {
         loop {
             self.start_if_wanted();
@@ -159,7 +167,7 @@ impl<C: Connect> Hub<C> {
             if self.stop.drain.is_cancelled() && self.end_idle_sessions() {
                 break;
             }
-            if self.settings.mux.sharing == Sharing::Exclusive && self.clients.is_empty() {
+            if self.clients.is_empty() && self.is_of_no_use() {
                 break;
             }
             match self.wake().await {
@@ -184,6 +192,15 @@ impl<C: Connect> Hub<C> {
         self.clients.clear();
         if let Connection::Up { link, .. } = std::mem::replace(&mut self.link, Connection::None) {
             link.stop().await;
+        }
+    }
+
+    /// Whether it is not needed any more, now that it has no clients.
+    fn is_of_no_use(&self) -> bool {
+        match self.settings.mux.sharing {
+            Sharing::Exclusive => true,
+            Sharing::Adapted => self.now().saturating_sub(self.last_exchange) >= self.settings.idle_timeout,
+            Sharing::Common | Sharing::Exchanges => false,
         }
     }
 
@@ -283,6 +300,8 @@ impl<C: Connect> Hub<C> {
     fn end_idle_sessions(&mut self) -> bool {
         for session in self.clients.keys() {
             if !self.mux.is_busy(session) {
+                self.mux.stop_listening(session);
+                self.flush();
                 self.clients.send_away(session);
                 self.end(session);
             }
@@ -298,6 +317,12 @@ impl<C: Connect> Hub<C> {
                     self.mux.from_client(session, message, now);
                 }
             }
+            Command::Exchange { key, caller, message, stream } => {
+                self.last_exchange = now;
+                self.mux.enter(key, caller.0);
+                self.clients.exchange(key, stream);
+                self.mux.from_client(key, message, now);
+            }
             Command::Listen { session, after, stream } => self.clients.listen(session, after, stream, now),
             Command::Attach(attach) => {
                 let key = self.mux.attach();
@@ -310,6 +335,7 @@ impl<C: Connect> Hub<C> {
     }
 
     fn end(&mut self, session: SessionKey) {
+        self.last_exchange = self.now();
         self.mux.detach(session);
         self.clients.remove(session);
     }

@@ -11,8 +11,12 @@ use serde_json::value::RawValue;
 use crate::session::{Frame, SessionHandle, StreamRx};
 use crate::status::{Catalogue, Failure};
 
-/// A list may have this many pages; a server that goes on for ever is not followed.
-const MAX_PAGES: usize = 1000;
+mod lists;
+mod looker;
+
+pub use lists::{Asks, list, lists};
+pub use looker::{Changes, Looker};
+
 /// A notification is forgotten when this many wait.
 const MAX_NOTIFICATIONS: usize = 256;
 
@@ -94,32 +98,6 @@ impl InternalClient {
         Ok(Self { handle, frames, next_id: 0, notifications: VecDeque::new() })
     }
 
-    /// Asks, and waits for the answer. `params` is raw JSON.
-    pub async fn call(&mut self, method: &str, params: &str, limit: Duration) -> Result<Message, CallError> {
-        self.next_id += 1;
-        let id = RequestId::from(self.next_id);
-        self.send(Message::call(Some(&id), method, Some(params))).await?;
-        let answer = async {
-            loop {
-                let message = self.message().await?;
-                if message.is_response() && message.id().as_ref() == Some(&id) {
-                    return Ok::<_, CallError>(message);
-                }
-                self.aside(message).await?;
-            }
-        };
-        let timeout = || CallError::Timeout { method: method.to_owned(), limit };
-        let answer = tokio::time::timeout(limit, answer).await.map_err(|_| timeout())??;
-        match answer.kind() {
-            Kind::Error => Err(CallError::Server {
-                code: answer.at(&["code"]).and_then(|code| code.parse().ok()).unwrap_or_default(),
-                message: answer.str_at(&["message"]).unwrap_or_default().into_owned(),
-                failure: answer.at(&["data"]).and_then(Failure::of_data),
-            }),
-            _ => Ok(answer),
-        }
-    }
-
     /// Waits for the next notification.
     pub async fn notification(&mut self) -> Result<Message, CallError> {
         loop {
@@ -146,50 +124,16 @@ impl InternalClient {
         );
         let hello = self.call("initialize", &params, limit).await?;
         self.notify("notifications/initialized").await?;
-        let raw = |path: &[&str]| hello.at(path).and_then(|raw| RawValue::from_string(raw.to_owned()).ok());
         let mut catalogue = Catalogue {
             version: 0,
             protocol_version: hello.str_at(&["protocolVersion"]).unwrap_or_default().into_owned(),
-            server_info: raw(&["serverInfo"]),
-            capabilities: raw(&["capabilities"]),
+            server_info: raw(&hello, &["serverInfo"]),
+            capabilities: raw(&hello, &["capabilities"]),
             instructions: hello.str_at(&["instructions"]).map(std::borrow::Cow::into_owned),
             ..Catalogue::default()
         };
-        self.lists(&mut catalogue, limit).await?;
+        lists(self, &mut catalogue, limit).await?;
         Ok(catalogue)
-    }
-
-    /// Lists everything that the capabilities in `catalogue` declare.
-    pub async fn lists(&mut self, catalogue: &mut Catalogue, limit: Duration) -> Result<(), CallError> {
-        let capabilities = catalogue.capabilities.as_deref().map_or("{}", RawValue::get).to_owned();
-        let declares = |name: &str| json::lookup(&capabilities, &[name]).is_some();
-        if declares("tools") {
-            catalogue.tools = self.list("tools/list", "tools", limit).await?;
-        }
-        if declares("resources") {
-            catalogue.resources = self.list("resources/list", "resources", limit).await?;
-            let templates = self.list("resources/templates/list", "resourceTemplates", limit).await;
-            catalogue.resource_templates = optional(templates)?;
-        }
-        if declares("prompts") {
-            catalogue.prompts = self.list("prompts/list", "prompts", limit).await?;
-        }
-        Ok(())
-    }
-
-    /// All pages of a list.
-    async fn list(&mut self, method: &str, key: &str, limit: Duration) -> Result<Vec<Box<RawValue>>, CallError> {
-        let (mut items, mut params) = (Vec::new(), "{}".to_owned());
-        for _ in 0..MAX_PAGES {
-            let page = self.call(method, &params, limit).await?;
-            let found = page.at(&[key]).and_then(json::elements).unwrap_or_default();
-            items.extend(found.into_iter().filter_map(|item| RawValue::from_string(item.to_owned()).ok()));
-            match page.at(&["nextCursor"]).filter(|cursor| *cursor != "null") {
-                Some(cursor) => params = format!(r#"{{"cursor":{cursor}}}"#),
-                None => break,
-            }
-        }
-        Ok(items)
     }
 
     async fn message(&mut self) -> Result<Message, CallError> {
@@ -223,18 +167,47 @@ impl InternalClient {
     }
 }
 
+impl Asks for InternalClient {
+    async fn call(&mut self, method: &str, params: &str, limit: Duration) -> Result<Message, CallError> {
+        self.next_id += 1;
+        let id = RequestId::from(self.next_id);
+        self.send(Message::call(Some(&id), method, Some(params))).await?;
+        let answer = async {
+            loop {
+                let message = self.message().await?;
+                if message.is_response() && message.id().as_ref() == Some(&id) {
+                    return Ok::<_, CallError>(message);
+                }
+                self.aside(message).await?;
+            }
+        };
+        let timeout = || CallError::Timeout { method: method.to_owned(), limit };
+        let answer = tokio::time::timeout(limit, answer).await.map_err(|_| timeout())??;
+        self::answer(answer)
+    }
+}
+
 impl Drop for InternalClient {
     fn drop(&mut self) {
         self.handle.close_now();
     }
 }
 
-/// Many servers declare resources and know nothing of templates.
-fn optional(list: Result<Vec<Box<RawValue>>, CallError>) -> Result<Vec<Box<RawValue>>, CallError> {
-    match list {
-        Err(CallError::Server { .. }) => Ok(Vec::new()),
-        other => other,
+/// The result that an answer is.
+fn answer(answer: Message) -> Result<Message, CallError> {
+    match answer.kind() {
+        Kind::Error => Err(CallError::Server {
+            code: answer.at(&["code"]).and_then(|code| code.parse().ok()).unwrap_or_default(),
+            message: answer.str_at(&["message"]).unwrap_or_default().into_owned(),
+            failure: answer.at(&["data"]).and_then(Failure::of_data),
+        }),
+        _ => Ok(answer),
     }
+}
+
+/// A part of a message to be kept.
+fn raw(message: &Message, path: &[&str]) -> Option<Box<RawValue>> {
+    RawValue::from_string(message.at(path)?.to_owned()).ok()
 }
 
 #[cfg(test)]

@@ -49,4 +49,10 @@ pub trait Connect: Send + Sync + 'static {
 
     /// Makes one. On failure says why, for those who wait for it.
     fn connect(&self) -> impl Future<Output = Result<Self::Link, Loss>> + Send;
+
+    /// Makes one by which it is found out what the server speaks, and which serves nobody afterwards: a server may be for
+    /// life of the era of its first message. `None` where the server cannot be asked that way.
+    fn disposable(&self) -> impl Future<Output = Result<Option<Self::Link>, Loss>> + Send {
+        std::future::ready(Ok(None))
+    }
 }

@@ -10,8 +10,10 @@ use mcp::session::streams::{Carrier, EventId, Transport};
 use mcp::version::Version;
 use tokio::sync::mpsc;
 
+mod exchanges;
 mod stream;
 
+pub use exchanges::Exchanges;
 pub use stream::{Cut, Departure, Departures, Frame, RefusedRequest, StreamRx, StreamTx, stream};
 
 /// Commands that may wait for a session's task. Each is one HTTP request, which waits until there is room.
@@ -82,6 +84,17 @@ pub enum Command {
         /// The last event it knows of a stream that broke.
         after: Option<EventId>,
         /// The stream.
+        stream: StreamTx,
+    },
+    /// A request, or notification, that stands alone (from 2026-07-28 on).
+    Exchange {
+        /// Names it among those of the task.
+        key: SessionKey,
+        /// Who sends it.
+        caller: Caller,
+        /// The message.
+        message: Message,
+        /// Where the answer goes, and what comes up before; its end is the end of the request.
         stream: StreamTx,
     },
     /// A client opens a session on a connection that is shared.

@@ -232,7 +232,7 @@ impl Session {
             Command::Listen { session, after, stream } => self.clients.listen(session, after, stream, now),
             Command::Close { .. } => self.ended = true,
             // Every session has a task of its own.
-            Command::Attach(_) => {}
+            Command::Attach(_) | Command::Exchange { .. } => {}
         }
     }
 

@@ -8,7 +8,7 @@ use axum::http::{HeaderName, Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, post};
-use mcp::header::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
+use mcp::header::{LAST_EVENT_ID, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use runtime::admin;
 use runtime::listen::ListenAddr;
 use runtime::readiness::Readiness;
@@ -94,7 +94,7 @@ pub(super) fn router(table: Table, gates: Gates, readiness: &Readiness) -> Route
 /// guard's business: it stands before this and refuses all origins but those admitted.
 fn cross_origin() -> CorsLayer {
     let (session, version) = (HeaderName::from_static(MCP_SESSION_ID), HeaderName::from_static(MCP_PROTOCOL_VERSION));
-    let sent = [HeaderName::from_static(LAST_EVENT_ID), HeaderName::from_static("x-api-key")];
+    let sent = [LAST_EVENT_ID, MCP_METHOD, MCP_NAME, "x-api-key"].map(HeaderName::from_static);
     CorsLayer::new()
         .allow_origin(AllowOrigin::mirror_request())
         .allow_methods([Method::GET, Method::POST, Method::DELETE])

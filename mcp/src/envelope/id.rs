@@ -30,7 +30,7 @@ impl RequestId {
         self.0.parse().ok().or_else(|| json::string(&self.0)?.parse().ok())
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.0
     }
 }

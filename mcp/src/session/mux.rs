@@ -11,8 +11,20 @@
 //! `initialize` from that. What such a server sends unasked goes to whom it is certain to concern: list changes to all,
 //! updates to subscribers, a task's state to its owner. Anything else, log lines among it, is delivered only as long as
 //! one session alone has used the connection, for it may speak of any that has.
+//!
+//! [`Sharing::Exchanges`] is a connection to a server of 2026-07-28 or later. There is no handshake, and a session is one
+//! request with what comes up meanwhile: it ends with the answer, and when it ends before, the request is cancelled
+//! (Streamable HTTP, "Cancellation"). What such a server sends beside answers names the request that it is about; only
+//! log lines do not, and are delivered where a single request under way has asked for any. A task is its owner's alone:
+//! the server does not know who asks.
+//!
+//! [`Sharing::Adapted`] is the same for clients, before a server of an older revision. This side shakes hands once and
+//! declares nothing, whatever its clients can do: there is nobody to ask. Requests lose what only the newer envelope has,
+//! answers get what the newer revision demands (see [`crate::modern::translate`]), and a stream of changes is made here of
+//! what the server tells everybody.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,10 +36,13 @@ use super::SessionKey;
 use super::filter::ToolFilter;
 use crate::envelope::{RequestId, code};
 use crate::json::Rope;
+use crate::modern::listen::Filter;
 use crate::version::Version;
 
+mod adapted;
 mod calls;
 mod client;
+mod exchanges;
 mod link;
 mod pending;
 mod server;
@@ -49,6 +64,22 @@ pub enum Sharing {
     Exclusive,
     /// Every session's.
     Common,
+    /// Every request's, each of which stands alone.
+    Exchanges,
+    /// The same, where the server is of an older revision.
+    Adapted,
+}
+
+impl Sharing {
+    /// Whether a session is one request.
+    fn is_of_exchanges(self) -> bool {
+        matches!(self, Self::Exchanges | Self::Adapted)
+    }
+
+    /// Whether this side shakes hands once, for everybody.
+    fn greets(self) -> bool {
+        matches!(self, Self::Common | Self::Adapted)
+    }
 }
 
 /// What a [`Mux`] needs to know of its server.
@@ -139,6 +170,8 @@ pub struct Mux {
     questions: Pending<Question>,
     /// Progress tokens that outlive their request, because it became a task (2025-11-25, "Tasks").
     task_tokens: BTreeMap<u64, (SessionKey, Bytes)>,
+    /// Exchanges: the newest tasks, oldest first, and whose they are.
+    owned_tasks: VecDeque<(Box<str>, Arc<str>)>,
     sessions: BTreeMap<SessionKey, Session>,
     next_session: u64,
     handshake: Handshake,
@@ -150,11 +183,15 @@ pub struct Mux {
 /// What is known of a session.
 #[derive(Debug, Default)]
 struct Session {
+    /// Whose it is, where the server's tasks outlive it.
+    owner: Option<Arc<str>>,
     version: Option<Version>,
     /// The place of the level it set in [`upkeep::LOG_LEVELS`].
     log_level: Option<usize>,
     /// The URIs of the resources it is subscribed to.
     subscriptions: Vec<Box<str>>,
+    /// Adapted: the changes it listens to.
+    listens: Option<Filter>,
     /// The ids of its tasks, oldest first.
     tasks: VecDeque<Box<str>>,
 }
@@ -202,6 +239,7 @@ impl Mux {
             calls: Pending::default(),
             questions: Pending::default(),
             task_tokens: BTreeMap::new(),
+            owned_tasks: VecDeque::new(),
             sessions: BTreeMap::new(),
             next_session: 0,
             handshake: Handshake::default(),
@@ -219,6 +257,11 @@ impl Mux {
         key
     }
 
+    /// Adds a session of `owner` under a key that the caller sees to be used once.
+    pub fn enter(&mut self, session: SessionKey, owner: Arc<str>) {
+        self.sessions.insert(session, Session { owner: Some(owner), ..Session::default() });
+    }
+
     /// Ends a session: its calls are cancelled at the server, its questions answered with an error.
     pub fn detach(&mut self, session: SessionKey) {
         let Some(state) = self.sessions.remove(&session) else { return };
@@ -234,7 +277,7 @@ impl Mux {
         }
         self.task_tokens.retain(|_, (owner, _)| *owner != session);
         self.drop_queued(session);
-        if self.config.sharing == Sharing::Common {
+        if self.config.sharing.greets() {
             for uri in state.subscriptions {
                 self.release(&uri);
             }
@@ -246,9 +289,10 @@ impl Mux {
         self.sessions.get(&session)?.version
     }
 
-    /// Whether the session waits for an answer. What it was asked itself keeps nobody waiting but the server.
+    /// Whether the session waits for an answer; one that listens waits for none. What it was asked itself keeps nobody waiting but the server.
     pub fn is_busy(&self, session: SessionKey) -> bool {
-        self.calls_of(session).next().is_some() || self.queue.iter().any(|queued| queued.session == session)
+        let mut calls = self.calls_of(session).filter_map(|id| self.calls.get(id));
+        calls.any(|call| !call.is_listen()) || self.queue.iter().any(|queued| queued.session == session)
     }
 
     /// Whether a server is needed now: something waits for one, or a session stands open that one had accepted.

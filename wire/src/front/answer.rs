@@ -5,6 +5,7 @@ use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use mcp::envelope::{Message, Refused, RequestId, code};
+use mcp::modern::check::Refusal;
 
 use super::Unavailable;
 
@@ -16,6 +17,8 @@ pub struct Problem {
     code: i32,
     text: String,
     id: Option<RequestId>,
+    /// Raw JSON.
+    data: Option<String>,
     retry_after: Option<u64>,
 }
 
@@ -27,13 +30,20 @@ const SESSION_NOT_FOUND: i32 = -32001;
 impl Problem {
     /// A fault of the HTTP request; `text` says what to do.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, code: TRANSPORT_ERROR, text: text.into(), id: None, retry_after: None }
+        Self { status, code: TRANSPORT_ERROR, text: text.into(), id: None, data: None, retry_after: None }
     }
 
     /// The session has ended, or never was, or is somebody else's. The client is to initialize again.
     pub fn no_session() -> Self {
         let text = "Session not found: it has ended or never was; open a new one with initialize";
         Self { code: SESSION_NOT_FOUND, ..Self::new(StatusCode::NOT_FOUND, text) }
+    }
+
+    /// A request of 2026-07-28 that is not what it must be.
+    pub(super) fn refused(refusal: Refusal, id: Option<RequestId>) -> Self {
+        let Refusal { status, code, text, data } = refusal;
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        Self { code, id, data, ..Self::new(status, text) }
     }
 
     /// A request reuses an id.
@@ -59,7 +69,7 @@ impl From<Unavailable> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let error = Message::error(self.id.as_ref(), self.code, &self.text, None);
+        let error = Message::error(self.id.as_ref(), self.code, &self.text, self.data.as_deref());
         let mut response = Response::new(Body::from(error.raw().clone()));
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

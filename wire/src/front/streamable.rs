@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::ALLOW;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
-use http_body_util::StreamBody;
-use mcp::envelope::{self, Incoming, Kind, Message};
+use mcp::envelope::{Incoming, Kind, Message};
 use mcp::header::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use mcp::json::Rope;
-use mcp::session::streams::{Carrier, Transport};
+use mcp::session::streams::Transport;
 use mcp::version::{Era, Version};
 
+use super::reply::{self, First, plain};
 use super::request::{self, Accepts};
-use super::{Door, EventBody, Front, Problem};
+use super::{Door, EventBody, Front, Problem, modern};
 use crate::session::{Caller, Frame, RefusedRequest, SessionHandle, StreamRx, StreamTx};
 
 /// An answer that comes within this time, with nothing before it, is sent as plain JSON; after it the response
@@ -38,8 +38,13 @@ pub(super) async fn post<D: Door>(
         let text = "send the header `Accept: application/json, text/event-stream`";
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, text));
     }
-    check_version(&headers)?;
     let incoming = request::messages(&headers, body, front.settings.max_body).await?;
+    if let Some(message) = modern::exchange(&headers, &incoming)
+        && let Some(exchanges) = front.door.exchanges(&caller, message).await
+    {
+        return modern::post((&exchanges, caller), &headers, message.clone(), accepts).await;
+    }
+    check_version(&headers)?;
     match request::text(&headers, &SESSION) {
         Some(id) => {
             let handle = find(&front, id, &caller)?;
@@ -69,8 +74,9 @@ async fn initialize<D: Door>(
     let id = HeaderValue::from_str(&front.door.present(&session, false)).map_err(|_| Problem::no_session())?;
     let (stream, mut frames) = begin(&session, accepts);
     session.post(vec![message], Some(stream)).await.map_err(|_| Problem::no_session())?;
-    let mut response = match first_frame(&mut frames, accepts).await {
-        First::Problem(problem) => return Err(problem),
+    let mut response = match First::of(&mut frames, accepts, PLAIN_ANSWER).await {
+        First::Ended => return Err(Problem::no_session()),
+        First::Refused(refused) => return Err(refused_request(refused)),
         First::Nothing => return Ok(StatusCode::ACCEPTED.into_response()),
         First::Plain(answer) => {
             let opened = handle.answered(&answer);
@@ -96,7 +102,7 @@ pub(super) struct Opening(Option<SessionHandle>);
 impl Opening {
     /// The answer to `initialize` has come. Whether the session is open now.
     pub(super) fn answered(mut self, answer: &Rope) -> bool {
-        let opened = !is_error(answer);
+        let opened = reply::error(answer).is_none();
         if opened {
             self.0 = None;
         }
@@ -121,52 +127,15 @@ async fn exchange(handle: &SessionHandle, messages: Vec<Message>, accepts: Accep
     }
     let (stream, mut frames) = begin(handle, accepts);
     handle.post(messages, Some(stream)).await.map_err(|_| Problem::no_session())?;
-    let first = first_frame(&mut frames, accepts).await;
+    let first = First::of(&mut frames, accepts, PLAIN_ANSWER).await;
     respond(first, frames, accepts, handle.version())
 }
 
 /// A stream for what answers a POST.
 fn begin(handle: &SessionHandle, accepts: Accepts) -> (StreamTx, StreamRx) {
     let (stream, frames) = handle.stream();
-    frames.decide(match accepts {
-        Accepts { json: false, .. } => Carrier::Events,
-        Accepts { events: false, .. } => Carrier::Plain,
-        Accepts { .. } => Carrier::Undecided,
-    });
+    frames.decide(accepts.carrier());
     (stream, frames)
-}
-
-/// How a response begins.
-enum First {
-    /// The only thing there is to say.
-    Plain(Rope),
-    /// A stream, which may begin with a frame.
-    Stream(Option<Frame>),
-    /// The client has cancelled what it asked for.
-    Nothing,
-    Problem(Problem),
-}
-
-async fn first_frame(frames: &mut StreamRx, accepts: Accepts) -> First {
-    loop {
-        let next = match tokio::time::timeout(PLAIN_ANSWER, frames.next()).await {
-            Ok(next) => next,
-            Err(_) if accepts.events && frames.decide(Carrier::Events) == Carrier::Events => {
-                return First::Stream(None);
-            }
-            // A client that reads JSON only waits; or the answer has just been sent, and is to be plain.
-            Err(_) => frames.next().await,
-        };
-        match next {
-            None => return First::Problem(Problem::no_session()),
-            Some(Frame::Refused(refused)) => return First::Problem(refused_request(*refused)),
-            Some(Frame::Message(delivery)) if delivery.last && delivery.message.is_empty() => return First::Nothing,
-            Some(Frame::Message(delivery)) if delivery.last && accepts.json => return First::Plain(delivery.message),
-            Some(frame) if accepts.events => return First::Stream(Some(frame)),
-            // A client that reads JSON only gets the answer and nothing else.
-            Some(_) => {}
-        }
-    }
 }
 
 fn refused_request(refused: RefusedRequest) -> Problem {
@@ -187,7 +156,8 @@ fn respond(
     version: Option<Version>,
 ) -> Result<Response<Body>, Problem> {
     match first {
-        First::Problem(problem) => Err(problem),
+        First::Ended => Err(Problem::no_session()),
+        First::Refused(refused) => Err(refused_request(refused)),
         First::Nothing => Ok(StatusCode::ACCEPTED.into_response()),
         First::Plain(answer) => Ok(plain(answer)),
         First::Stream(frame) => {
@@ -203,35 +173,15 @@ fn events(frames: StreamRx, version: Option<Version>) -> EventBody {
     if version.is_some_and(Version::primes_streams) { body.primed() } else { body }
 }
 
-/// An answer as JSON, written from the pieces it is in.
-fn plain(answer: Rope) -> Response<Body> {
-    let length = answer.len();
-    let body = match answer.chunks() {
-        [_] => Body::from(answer.into_bytes()),
-        _ if length <= 16 << 10 => Body::from(answer.into_bytes()),
-        _ => {
-            let frames =
-                answer.into_iter().map(|chunk| Ok::<_, std::convert::Infallible>(http_body::Frame::data(chunk)));
-            Body::new(StreamBody::new(futures::stream::iter(frames)))
-        }
-    };
-    let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CONTENT_LENGTH, length.into());
-    response
-}
-
-fn is_error(answer: &Rope) -> bool {
-    let parsed = envelope::parse(answer.clone().into_bytes(), usize::MAX);
-    matches!(parsed, Ok(Incoming::Single(message)) if message.kind() == Kind::Error)
-}
-
 /// Opens, or resumes, a stream for what answers no request.
 pub(super) async fn get<D: Door>(
     State(front): State<Front<D>>,
     caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Response<Body>> {
+    if let Some(refused) = modern::only_posts(&headers).await {
+        return Err(refused);
+    }
     let Some(id) = request::text(&headers, &SESSION) else {
         let text = "GET opens a stream of a session: send its `Mcp-Session-Id`, or open one by POST of `initialize`";
         let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, text);
@@ -275,12 +225,19 @@ pub(super) async fn delete<D: Door>(
     State(front): State<Front<D>>,
     caller: Caller,
     headers: HeaderMap,
-) -> Result<StatusCode, Problem> {
-    check_version(&headers)?;
-    let Some(id) = request::text(&headers, &SESSION) else {
+) -> Result<StatusCode, Response<Body>> {
+    match modern::only_posts(&headers).await {
+        Some(refused) => Err(refused),
+        None => close(&front, &caller, &headers).await.map_err(IntoResponse::into_response),
+    }
+}
+
+async fn close<D: Door>(front: &Front<D>, caller: &Caller, headers: &HeaderMap) -> Result<StatusCode, Problem> {
+    check_version(headers)?;
+    let Some(id) = request::text(headers, &SESSION) else {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "the header `Mcp-Session-Id` says which session is to end"));
     };
-    find(&front, id, &caller)?.close().await.map_err(|_| Problem::no_session())?;
+    find(front, id, caller)?.close().await.map_err(|_| Problem::no_session())?;
     Ok(StatusCode::NO_CONTENT)
 }
 

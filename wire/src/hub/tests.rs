@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use mcp::envelope::{self, Incoming, Kind, Message};
 use mcp::json::Rope;
 use mcp::session::filter::ToolFilter;
+use mcp::session::streams::Carrier;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -163,6 +164,28 @@ async fn a_drain_tells_streams_to_connect_again() {
     session.stop.drain.cancel();
     assert!(session.frames.next().await.is_none());
     assert!(session.frames.is_sent_away());
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_stand_alone_end_with_their_answers_and_their_hub_when_none_has_come_for_long() {
+    let (hub, commands) =
+        Hub::new(Arc::new(Server::Working), settings(Sharing::Adapted), Registry::default(), Stop::default());
+    let exchanges = hub.exchanges(commands);
+    let hub = tokio::spawn(hub.run());
+    let ask = async |method| {
+        let message = Message::call(Some(&1.into()), method, Some("{}"));
+        exchanges.send(Caller::anonymous(), message, Carrier::Undecided).await.unwrap()
+    };
+    for mut frames in [ask("slow").await, ask("fast").await] {
+        let Some(Frame::Message(delivery)) = frames.next().await else { panic!("no answer") };
+        assert!(delivery.last && parse(delivery.message).id() == Some(1.into()));
+        assert!(frames.next().await.is_none());
+    }
+    tokio::time::sleep(SECOND / 2).await;
+    assert!(exchanges.is_open());
+    drop(ask("slow").await);
+    tokio::time::sleep(2 * SECOND).await;
+    assert!(hub.is_finished() && !exchanges.is_open(), "nobody waits for the answer that is still to come");
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Loss, Mux, Out, Relation};
+use super::{Loss, Mux, Out, Relation, Sharing};
 use crate::envelope::{Message, RequestId};
 use crate::json;
+use crate::modern::LISTEN;
 use crate::session::{Clock, SessionKey};
 
 /// The code SDKs use for a request that got no answer in time.
@@ -22,8 +23,12 @@ pub(super) struct Call {
     pub(super) method: Box<str>,
     /// The progress token as the client wrote it; on the way to the server it is the call's id.
     pub(super) token: Option<Bytes>,
-    /// Whether the client asked for a task (2025-11-25, "Tasks").
+    /// Whether the client asked for a task (2025-11-25, "Tasks"), or may get one (2026-07-28, the extension).
     pub(super) as_task: bool,
+    /// Adapted: the URI of a resource that is read, as raw JSON.
+    pub(super) uri: Option<Box<str>>,
+    /// Whether the client asked for log lines (2026-07-28, "Logging").
+    pub(super) wants_log: bool,
     hard_deadline: Clock,
 }
 
@@ -51,7 +56,13 @@ pub(super) struct Question {
 
 impl Call {
     pub(super) fn new(asker: Asker, method: &str) -> Self {
-        Self { asker, method: method.into(), token: None, as_task: false, hard_deadline: Clock::MAX }
+        let (token, uri, hard_deadline) = (None, None, Clock::MAX);
+        Self { asker, method: method.into(), token, as_task: false, uri, wants_log: false, hard_deadline }
+    }
+
+    /// Whether it goes on until somebody ends it (2026-07-28, "Subscriptions").
+    pub(super) fn is_listen(&self) -> bool {
+        &*self.method == LISTEN
     }
 
     fn is_of(&self, session: SessionKey) -> bool {
@@ -113,6 +124,7 @@ impl Mux {
     fn limit(&self, method: &str) -> (Duration, &'static str) {
         match method {
             "initialize" => (self.config.startup_timeout, "startupTimeout"),
+            LISTEN => (Duration::MAX, "requestTimeout"),
             _ => (self.config.request_timeout, "requestTimeout"),
         }
     }
@@ -179,7 +191,9 @@ impl Mux {
     /// Tells the server that a call is of no interest any more. `initialize` is never cancelled (lifecycle,
     /// "Cancellation").
     pub(super) fn cancel_at_server(&mut self, id: u64, call: &Call, reason: &str) {
-        if &*call.method != "initialize" {
+        // A stream that is made here is unknown to the server.
+        let made_here = self.config.sharing == Sharing::Adapted && call.is_listen();
+        if &*call.method != "initialize" && !made_here {
             let params = format!(r#"{{"requestId":{id},"reason":{}}}"#, json::quote(reason));
             self.tell_server(Message::call(None, "notifications/cancelled", Some(&params)));
         }

@@ -9,6 +9,7 @@ use super::link::Link;
 use super::{MAX_CALLS, Mux, Relation, Sharing};
 use crate::envelope::{Kind, Message, RequestId, code};
 use crate::json::{self, Edit, Rope};
+use crate::modern::{DISCOVER, LISTEN, TASKS_EXTENSION, meta};
 use crate::session::{Clock, SessionKey};
 use crate::version::Version;
 
@@ -57,6 +58,9 @@ impl Mux {
                 return self.refuse(session, message, code::INVALID_PARAMS, &text, None);
             }
         };
+        if self.config.sharing == Sharing::Adapted && message.method() == LISTEN {
+            return self.listen(session, message, now);
+        }
         let edit = match self.before_request(session, message) {
             Verdict::Forward(edit) => edit,
             Verdict::Answer(result) => return self.answer(session, message, &result),
@@ -64,9 +68,21 @@ impl Mux {
         };
         let mut call = Call::new(Asker::Client { session, id }, message.method());
         call.token = token.map(|token| message.part(token).into_bytes());
-        call.as_task = may_name(message, &TASK) && message.at(&["task"]).is_some();
+        if self.config.sharing.is_of_exchanges() {
+            call.as_task = self.config.sharing == Sharing::Exchanges && may_name(message, &TASKS);
+            call.wants_log = may_name(message, &LOG_LEVEL) && self.note_log_level(session, message, now);
+        } else {
+            call.as_task = may_name(message, &TASK) && message.at(&["task"]).is_some();
+        }
+        if self.config.sharing == Sharing::Adapted && message.method() == "resources/read" {
+            call.uri = message.at(&["uri"]).map(Into::into);
+        }
         self.callers = self.callers.with(session);
-        let own = RequestId::from(self.call(call, now));
+        let own = self.call(call, now);
+        if self.config.sharing == Sharing::Adapted {
+            return self.forward_adapted(session, message, own);
+        }
+        let own = RequestId::from(own);
         let token = token.map(|token| message.edit(token, own.raw().clone()));
         self.tell_server(message.with_id(&own, edit.into_iter().chain(token)));
     }
@@ -74,12 +90,18 @@ impl Mux {
     /// What has to happen with a request before, or instead of, its way to the server.
     fn before_request(&mut self, session: SessionKey, message: &Message) -> Verdict {
         match (message.method(), self.config.sharing) {
+            ("tools/call", _) => self.check_tool(message),
             ("initialize", Sharing::Exclusive) => {
                 self.handshake.proposed = message.body().map(Into::into);
                 Verdict::Forward(None)
             }
             ("initialize", Sharing::Common) => self.answer_initialize(session, message),
-            ("tools/call", _) => self.check_tool(message),
+            (_, Sharing::Exchanges) => self.check_tasks(session, message),
+            (DISCOVER, Sharing::Adapted) => self.discover(),
+            ("tasks/get" | "tasks/update" | "tasks/cancel", Sharing::Adapted) => {
+                Verdict::Refuse(code::METHOD_NOT_FOUND, "this server has no tasks for its clients".to_owned())
+            }
+            (_, Sharing::Adapted) => Verdict::Forward(None),
             ("tasks/get" | "tasks/result" | "tasks/cancel", Sharing::Common) => self.check_task(session, message),
             ("logging/setLevel", _) => self.set_log_level(session, message),
             ("resources/subscribe", _) => self.subscribe(session, message),
@@ -127,7 +149,7 @@ impl Mux {
 
     fn forward_notification(&mut self, message: Message) {
         // A shared server shook hands with this side, which has neither roots nor progress to report.
-        if self.config.sharing == Sharing::Common {
+        if self.config.sharing.greets() {
             return;
         }
         if message.method() == "notifications/initialized" && std::mem::replace(&mut self.handshake.finished, true) {
@@ -189,6 +211,8 @@ fn progress_token(message: &Message) -> Result<Option<&str>, serde_json::Error> 
 }
 
 static PROGRESS_TOKEN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""progressToken""#));
+static TASKS: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(TASKS_EXTENSION));
+static LOG_LEVEL: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(meta::LOG_LEVEL));
 static TASK: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""task""#));
 /// Letters can be written as escapes, too.
 static ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\u"));

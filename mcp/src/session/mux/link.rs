@@ -42,7 +42,8 @@ impl Mux {
         self.handshake.finished = false;
         let params = match self.config.sharing {
             Sharing::Exclusive => self.handshake.accepted.clone(),
-            Sharing::Common => Some(own_greeting()),
+            Sharing::Common | Sharing::Adapted => Some(own_greeting()),
+            Sharing::Exchanges => None,
         };
         match params {
             Some(params) => self.ask(Asker::Greeting, "initialize", &params, now),
@@ -63,6 +64,7 @@ impl Mux {
         }
         self.handshake.proposed = None;
         self.task_tokens.clear();
+        self.owned_tasks.clear();
         self.sessions.values_mut().for_each(|session| session.tasks.clear());
         if greeting {
             self.refuse_queued(loss);
@@ -93,7 +95,7 @@ impl Mux {
 
     /// Keeps a message until the server can be written to.
     pub(super) fn wait(&mut self, session: SessionKey, message: Message, now: Clock) {
-        if message.kind() == Kind::Notification && self.config.sharing == Sharing::Common {
+        if message.kind() == Kind::Notification && self.config.sharing.greets() {
             return self.dropped += 1;
         }
         let deadline = now.saturating_add(self.config.connect_timeout);

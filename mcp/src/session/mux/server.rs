@@ -1,6 +1,7 @@
 //! What the server sends.
 
 use super::calls::{Asker, Call, Question};
+use super::exchanges::subscription_edit;
 use super::{Callers, Loss, MAX_QUESTIONS, MAX_TASKS, Mux, Out, Relation, Sharing};
 use crate::envelope::{self, Incoming, Kind, Message, code};
 use crate::json::{self, Edit, Rope};
@@ -38,7 +39,11 @@ impl Mux {
             Asker::Upkeep => {}
             Asker::Client { session, id } => {
                 self.note_answer(*session, own, &call, message);
-                let answer = message.with_id(id, self.answer_edit(*session, &call, message));
+                let answer = match self.config.sharing {
+                    Sharing::Adapted => message.with_id(id, self.adapt(&call, message)),
+                    Sharing::Exchanges if call.is_listen() => message.with_id(id, subscription_edit(message, id)),
+                    _ => message.with_id(id, self.answer_edit(*session, &call, message)),
+                };
                 self.deliver(*session, Relation::Answer(id.clone()), answer);
             }
         }
@@ -47,6 +52,12 @@ impl Mux {
     /// What an answer changes here.
     fn note_answer(&mut self, session: SessionKey, own: u64, call: &Call, message: &Message) {
         if message.kind() == Kind::Error {
+            return;
+        }
+        if self.config.sharing.is_of_exchanges() {
+            if call.as_task {
+                self.note_task(session, message);
+            }
             return;
         }
         let Some(state) = self.sessions.get_mut(&session) else { return };
@@ -90,7 +101,7 @@ impl Mux {
             let message = format!("server `{}` refused to initialize: {why}", self.config.server);
             return self.out.push_back(Out::Hopeless(Loss { message, data: None }));
         }
-        if self.config.sharing == Sharing::Common {
+        if self.config.sharing.greets() {
             self.handshake.result = message.body().map(Into::into);
         }
         self.handshake.finished = true;
@@ -142,13 +153,16 @@ impl Mux {
         match (self.config.sharing, self.callers) {
             (Sharing::Exclusive, _) => self.sessions.keys().next().copied(),
             (Sharing::Common, Callers::One(session)) => Some(session).filter(|key| self.sessions.contains_key(key)),
-            (Sharing::Common, Callers::Nobody | Callers::Several) => None,
+            _ => None,
         }
     }
 
     fn take_notification(&mut self, message: Message, now: Clock) {
         match (message.method(), self.config.sharing) {
             ("notifications/progress", _) => self.take_progress(&message, now),
+            ("notifications/cancelled", Sharing::Exchanges) => self.take_end(&message),
+            (_, Sharing::Exchanges) => self.take_aside(&message),
+            (_, Sharing::Adapted) => self.take_change(&message),
             ("notifications/cancelled", _) => self.take_cancel(&message),
             (
                 "notifications/tools/list_changed"

@@ -4,7 +4,9 @@ use super::*;
 use crate::envelope::{self, Incoming, Kind, Message};
 use crate::session::Clock;
 
+mod adapted;
 mod calls;
+mod exchanges;
 mod link;
 mod shared;
 

@@ -30,7 +30,7 @@ impl Mux {
         }))
     }
 
-    fn lowest_log_level(&self) -> Option<usize> {
+    pub(super) fn lowest_log_level(&self) -> Option<usize> {
         self.sessions.values().filter_map(|state| state.log_level).min()
     }
 
@@ -66,7 +66,7 @@ impl Mux {
     }
 
     /// Whether any session is subscribed to the resource.
-    fn is_subscribed(&self, uri: &str) -> bool {
+    pub(super) fn is_subscribed(&self, uri: &str) -> bool {
         self.sessions.values().any(|state| state.subscriptions.iter().any(|known| **known == *uri))
     }
 

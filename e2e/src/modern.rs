@@ -1,0 +1,157 @@
+//! A client of 2026-07-28: each request stands alone, and says of itself in headers and envelope what it must.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde_json::{Value, json};
+
+use crate::fixture::MODERN;
+use crate::http::{Opened, open};
+use crate::sse::Event;
+use crate::{PATIENCE, within};
+
+/// Sends requests to one endpoint. No connection is kept between two.
+#[derive(Debug)]
+pub struct ModernClient {
+    url: String,
+    meta: Value,
+    headers: Vec<(String, String)>,
+    next_id: AtomicU64,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Whether it came as a stream of events.
+    pub streamed: bool,
+    /// All messages as text, the answer last.
+    pub messages: Vec<String>,
+}
+
+impl Answer {
+    /// The answer.
+    ///
+    /// # Errors
+    /// When there is none, or it is no JSON.
+    pub fn json(&self) -> Result<Value> {
+        let last = self.messages.last().with_context(|| format!("nothing came with status {}", self.status))?;
+        serde_json::from_str(last).with_context(|| format!("{last} came with status {}", self.status))
+    }
+
+    /// The status and the code of the error that the answer is; 0 when it is none.
+    ///
+    /// # Errors
+    /// As [`Self::json`].
+    pub fn outcome(&self) -> Result<(u16, i64)> {
+        Ok((self.status, self.json()?["error"]["code"].as_i64().unwrap_or_default()))
+    }
+}
+
+impl ModernClient {
+    /// A client that declares no capabilities.
+    pub fn new(url: impl Into<String>) -> Self {
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "0"},
+        });
+        Self { url: url.into(), meta, headers: Vec::new(), next_id: AtomicU64::new(1) }
+    }
+
+    /// With something else in the `_meta` of requests.
+    #[must_use]
+    pub fn meta(mut self, key: &str, value: Value) -> Self {
+        self.meta[key] = value;
+        self
+    }
+
+    /// With these capabilities.
+    #[must_use]
+    pub fn capabilities(self, capabilities: Value) -> Self {
+        self.meta("io.modelcontextprotocol/clientCapabilities", capabilities)
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Opens a request, whose answer is still to be read.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn open(&self, method: &str, params: Value) -> Result<Opened> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut params = params;
+        params["_meta"] = self.meta.clone();
+        let name = ["name", "uri", "taskId"].iter().find_map(|key| params[*key].as_str()).map(coded);
+        let body = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string();
+        let mut headers = vec![
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+            ("mcp-protocol-version", MODERN),
+            ("mcp-method", method),
+        ];
+        headers.extend(name.as_deref().map(|name| ("mcp-name", name)));
+        headers.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        open("POST", &self.url, &headers, body).await
+    }
+
+    /// Sends a request and reads all that comes back.
+    ///
+    /// # Errors
+    /// When nobody answers, or not to the end.
+    pub async fn post(&self, method: &str, params: Value) -> Result<Answer> {
+        let answer = async { Answer::read(self.open(method, params).await?).await };
+        within(PATIENCE, format!("the answer to {method}"), answer).await
+    }
+
+    /// The result of a request.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn result(&self, method: &str, params: Value) -> Result<Value> {
+        let answer = self.post(method, params).await?;
+        let mut json = answer.json()?;
+        ensure!(json.get("result").is_some(), "{method} is refused with status {}: {json}", answer.status);
+        Ok(json["result"].take())
+    }
+
+    /// The result of a call of a tool.
+    ///
+    /// # Errors
+    /// As [`Self::result`].
+    pub async fn tool(&self, name: &str, arguments: Value) -> Result<Value> {
+        self.result("tools/call", json!({"name": name, "arguments": arguments})).await
+    }
+}
+
+impl Answer {
+    async fn read(opened: Opened) -> Result<Self> {
+        let status = opened.status;
+        let kind = opened.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with("text/event-stream") {
+            let text = opened.collect().await?.text();
+            return Ok(Self { status, streamed: false, messages: vec![text] });
+        }
+        let (mut events, mut messages) = (opened.events(), Vec::new());
+        while let Some(Event { data, .. }) = events.next().await? {
+            messages.extend(data);
+        }
+        Ok(Self { status, streamed: true, messages })
+    }
+}
+
+/// A name as it stands in a header.
+fn coded(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return name.into();
+    }
+    format!("=?base64?{}?=", BASE64_STANDARD.encode(name)).into()
+}
