@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use e2e::client::HttpClient;
 use e2e::cluster::{Cluster, Namespace};
 use e2e::document::{blocks, printed};
 use e2e::harness::{Bin, Launch};
 use e2e::{PATIENCE, eventually};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// How long all of it may take: packages are fetched.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -49,7 +50,8 @@ async fn a_client_key_is_added_to_a_cluster_as_the_documents_say() {
     assert!(printed(&written, &output), "written:\n{written}\nprinted:\n{output}");
     let key = output.lines().find(|line| line.starts_with("mgw_")).unwrap();
     for key in [key, &cluster.key] {
-        let known = async || cluster.request_as(key, "GET", "/servers", &Value::Null).await.ok()?.expect(200).ok();
+        let caller = Cluster { key: key.to_owned(), ..cluster.clone() };
+        let known = async || HttpClient::connect_with(&cluster.url("/mcp"), caller.client("2025-11-25")).await.ok();
         eventually(PATIENCE, "the gateway to know the key", known).await.unwrap();
     }
     // It may call, and nothing else.
