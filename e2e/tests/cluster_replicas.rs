@@ -137,7 +137,8 @@ async fn a_replica_of_the_gateway_that_is_killed_loses_what_it_is_asked_at_that_
         note(&format!("a gateway is killed: of those {where_} {calls} calls were answered, {lost} lost"));
     }
     assert!(elsewhere.lost.is_empty(), "lost at the other replica: {:?}", elsewhere.lost);
-    assert!(there.lost.len() <= CALLERS, "more than what was under way: {:?}", there.lost);
+    // What was under way, and what came in the moment in which a process that is killed still listens.
+    assert!(there.lost.len() <= 2 * CALLERS, "more than what was under way: {:?}", there.lost);
     assert_eq!(witness.tool_text("pid", json!({})).await.unwrap(), pid);
     both(&cluster, "gateway").await.unwrap();
     place.settles(&cluster).await.unwrap();
