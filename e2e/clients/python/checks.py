@@ -267,6 +267,8 @@ async def check_list_changed(peer) -> str:
 
 
 async def check_ping(peer) -> str:
+    if peer.info["protocolVersion"] >= "2026-07-28":
+        return "that revision has none"
     await peer.client.send_ping()
     return "answered"
 
