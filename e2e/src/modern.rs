@@ -8,8 +8,9 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::fixture::MODERN;
+use crate::harness::Sidecar;
 use crate::http::{Opened, open};
-use crate::sse::Event;
+use crate::sse::{Event, EventStream};
 use crate::{PATIENCE, within};
 
 /// Sends requests to one endpoint. No connection is kept between two.
@@ -154,4 +155,23 @@ fn coded(name: &str) -> Cow<'_, str> {
         return name.into();
     }
     format!("=?base64?{}?=", BASE64_STANDARD.encode(name)).into()
+}
+
+/// A client of this sidecar.
+pub fn client(sidecar: &Sidecar) -> ModernClient {
+    ModernClient::new(sidecar.url("/mcp"))
+}
+
+/// The text that a tool has answered with; empty when it is no text.
+pub fn text(result: &Value) -> &str {
+    result["content"][0]["text"].as_str().unwrap_or_default()
+}
+
+/// The next message of a stream.
+///
+/// # Errors
+/// When none comes in time, or what comes is not JSON.
+pub async fn message(events: &mut EventStream) -> Result<Value> {
+    let data = events.data(PATIENCE).await?.data.context("an event with data")?;
+    Ok(serde_json::from_str(&data)?)
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use e2e::client::{Client, HttpClient};
 use e2e::fixture::{MODERN, ODD_RESULT};
 use e2e::harness::{Gateway, Sidecar, fixture};
 use e2e::http::http;
-use e2e::modern::ModernClient;
-use e2e::sse::EventStream;
+use e2e::modern::{ModernClient, client, message, text};
 use e2e::{PATIENCE, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -18,19 +17,6 @@ const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 
 async fn sidecar(era: &str) -> Result<Sidecar> {
     Sidecar::fixture(&[], &["--era", era]).await
-}
-
-fn client(sidecar: &Sidecar) -> ModernClient {
-    ModernClient::new(sidecar.url("/mcp"))
-}
-
-fn text(result: &Value) -> &str {
-    result["content"][0]["text"].as_str().unwrap_or_default()
-}
-
-async fn message(events: &mut EventStream) -> Result<Value> {
-    let data = events.data(PATIENCE).await?.data.context("an event with data")?;
-    Ok(serde_json::from_str(&data)?)
 }
 
 #[tokio::test]

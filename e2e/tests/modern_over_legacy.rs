@@ -1,30 +1,17 @@
 //! Clients of 2026-07-28 before a server that knows only older revisions: `mcp-sidecar` translates. Nobody is asked
 //! anything: clients of both eras that can be shake hands instead, see `modern.rs`.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use e2e::fixture::remote::Remote;
 use e2e::fixture::{MODERN, ODD_RESULT};
 use e2e::harness::{Gateway, Launch, Sidecar, fixture};
-use e2e::modern::ModernClient;
+use e2e::modern::{ModernClient, client, message, text};
 use e2e::sse::EventStream;
 use e2e::{PATIENCE, eventually};
 use serde_json::{Value, json};
 
 async fn sidecar(flags: &[&str]) -> Result<Sidecar> {
     Sidecar::fixture(flags, &[]).await
-}
-
-fn client(sidecar: &Sidecar) -> ModernClient {
-    ModernClient::new(sidecar.url("/mcp"))
-}
-
-fn text(result: &Value) -> &str {
-    result["content"][0]["text"].as_str().unwrap_or_default()
-}
-
-async fn message(events: &mut EventStream) -> Result<Value> {
-    let data = events.data(PATIENCE).await?.data.context("an event with data")?;
-    Ok(serde_json::from_str(&data)?)
 }
 
 async fn listen(modern: &ModernClient, wanted: Value) -> Result<EventStream> {

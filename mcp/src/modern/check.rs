@@ -67,6 +67,9 @@ pub fn era(message: &Message, version: Field<'_>) -> Era {
 
 /// Checks a request of the new era: its envelope, its revision, its method, and that its headers say what its body says.
 /// `header` gives the headers by name, in lower case.
+///
+/// # Errors
+/// With the first that is wrong, as the client is to be told.
 pub fn check<'a>(request: &Message, header: impl Fn(&str) -> Field<'a>) -> Result<(), Refusal> {
     let version = version(request)?;
     same(header(MCP_PROTOCOL_VERSION), "MCP-Protocol-Version", &version)?;

@@ -42,6 +42,9 @@ impl Mirrored {
 
     /// Checks that the headers of a `tools/call` say what its arguments say. `header` gives the headers by name, in lower
     /// case; those that no argument asks for are let pass.
+    ///
+    /// # Errors
+    /// With the first that differs, as the client is to be told.
     pub fn check<'a>(&self, call: &Message, header: impl Fn(&str) -> Field<'a>) -> Result<(), Refusal> {
         let Some(arguments) = call.str_at(&["name"]).and_then(|name| self.0.get(&*name)) else { return Ok(()) };
         for Argument { header: name, path } in arguments {

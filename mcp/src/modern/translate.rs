@@ -37,8 +37,10 @@ pub fn discovered(hello: &str) -> String {
     )
 }
 
-/// What makes of a request one of an older revision. `token` takes the place of its progress token. Fails when the
-/// envelope cannot be taken apart.
+/// What makes of a request one of an older revision. `token` takes the place of its progress token.
+///
+/// # Errors
+/// When the envelope cannot be taken apart.
 pub fn request(request: &Message, token: &str) -> Result<Option<Edit>, serde_json::Error> {
     let Some(old) = request.at(&["_meta"]) else { return Ok(None) };
     let object = Object::parse(old)?;
