@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use mcp::header::{HOP_PRINCIPAL, HOP_VERSION, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
-use mcp::version::{Era, Version};
+use mcp::version::Version;
 use wire::client::{ClientError, HttpClient};
 use wire::front::{NeedsPass, Problem, allow, not_allowed};
 use wire::session::Caller;
@@ -174,8 +174,7 @@ async fn streamable(
 
 /// Whether the request says that it is of 2026-07-28 or later.
 fn names_modern(headers: &HeaderMap) -> bool {
-    let version = headers.get(MCP_PROTOCOL_VERSION).and_then(|value| value.to_str().ok()?.parse::<Version>().ok());
-    version.is_some_and(|version| version.era() == Era::Modern)
+    headers.get(MCP_PROTOCOL_VERSION).and_then(|value| value.to_str().ok()).is_some_and(Version::is_modern)
 }
 
 impl Proxy {

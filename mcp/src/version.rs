@@ -51,6 +51,11 @@ impl Version {
         if self <= Self::NEWEST_LEGACY { Era::Legacy } else { Era::Modern }
     }
 
+    /// Whether `text` names a revision known here of the modern era, as headers and envelopes write it.
+    pub fn is_modern(text: &str) -> bool {
+        text.parse().is_ok_and(|version: Self| version.era() == Era::Modern)
+    }
+
     /// What a server that speaks every legacy revision answers to an `initialize` that asks for `requested`: that
     /// revision if it is one of them, else the newest (lifecycle, "Version Negotiation").
     pub fn negotiate(requested: &str) -> Self {

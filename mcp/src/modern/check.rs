@@ -57,9 +57,8 @@ const REMOVED: [&str; 7] = [
 
 /// The era of a message that came by HTTP. `version` is the header `MCP-Protocol-Version`.
 pub fn era(message: &Message, version: Field<'_>) -> Era {
-    let newer = |text: &str| text.parse().is_ok_and(|version: Version| version.era() == Era::Modern);
     let says = |key| !message.is_response() && matches!(message.at(&["_meta", key]), Some(value) if value != "null");
-    let modern = matches!(version, Field::One(text) if newer(text))
+    let modern = matches!(version, Field::One(text) if Version::is_modern(text))
         || says(meta::PROTOCOL_VERSION)
         || says(meta::CLIENT_CAPABILITIES);
     if modern { Era::Modern } else { Era::Legacy }
@@ -73,7 +72,7 @@ pub fn era(message: &Message, version: Field<'_>) -> Era {
 pub fn check<'a>(request: &Message, header: impl Fn(&str) -> Field<'a>) -> Result<(), Refusal> {
     let version = version(request)?;
     same(header(MCP_PROTOCOL_VERSION), "MCP-Protocol-Version", &version)?;
-    if version.parse().ok().is_none_or(|version: Version| version.era() != Era::Modern) {
+    if !Version::is_modern(&version) {
         return Err(unsupported(&version));
     }
     if REMOVED.contains(&request.method()) {

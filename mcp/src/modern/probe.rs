@@ -6,7 +6,7 @@
 use super::{DISCOVER, code, meta};
 use crate::envelope::{Kind, Message, RequestId};
 use crate::json;
-use crate::version::{Era, Version};
+use crate::version::Version;
 
 /// The `_meta` of a request of this program's own: the revision, `capabilities` (raw JSON), and who asks.
 pub fn own_meta(capabilities: &str) -> String {
@@ -34,9 +34,8 @@ pub fn is_yes(answer: &Message) -> bool {
         }
         Kind::Error | Kind::Request | Kind::Notification => None,
     };
-    let spoken = |text: &str| text.parse().is_ok_and(|version: Version| version.era() == Era::Modern);
     let elements = versions.and_then(json::elements).unwrap_or_default();
-    elements.into_iter().filter_map(json::string).any(|text| spoken(&text))
+    elements.into_iter().filter_map(json::string).any(|text| Version::is_modern(&text))
 }
 
 #[cfg(test)]

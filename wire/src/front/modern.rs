@@ -31,8 +31,7 @@ pub(super) fn exchange<'a>(headers: &HeaderMap, incoming: &'a Incoming) -> Optio
 
 /// Whether the header names a revision of this era.
 fn names_newer(headers: &HeaderMap) -> bool {
-    let version = headers.get(&VERSION).and_then(|value| value.to_str().ok()?.parse::<Version>().ok());
-    version.is_some_and(|version| version.era() == Era::Modern)
+    headers.get(&VERSION).and_then(|value| value.to_str().ok()).is_some_and(Version::is_modern)
 }
 
 /// The answer to a GET or DELETE of this era, which has none ("Streamable HTTP").
