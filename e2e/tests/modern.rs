@@ -180,19 +180,6 @@ async fn a_call_on_a_process_that_dies_fails_at_once_and_the_next_has_another_pr
 }
 
 #[tokio::test]
-async fn a_client_that_can_be_asked_and_knows_both_eras_shakes_hands_with_a_server_that_knows_only_older_revisions() {
-    let sidecar = sidecar("legacy").await.unwrap();
-    let able = client(&sidecar).capabilities(json!({"elicitation": {"form": {}}}));
-    let answer = able.post("server/discover", json!({})).await.unwrap();
-    assert_eq!(answer.outcome().unwrap(), (400, -32000));
-    let legacy = HttpClient::connect(&sidecar.url("/mcp"), "2025-11-25").await.unwrap();
-    assert_eq!(text(&legacy.tool("echo", json!({"text": "hi"})).await.unwrap()), "hi");
-    // One that does not ask first is served, and asked nothing.
-    let result = able.tool("elicit", json!({"message": "user?"})).await.unwrap();
-    assert_eq!(text(&result), "the client did not declare elicitation");
-}
-
-#[tokio::test]
 async fn a_server_that_knows_only_the_newest_revision_is_ready_and_tells_older_clients_what_it_speaks() {
     let sidecar = sidecar("modern").await.unwrap();
     sidecar.wait_ready(&sidecar.url("/readyz")).await.unwrap();

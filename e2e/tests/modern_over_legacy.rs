@@ -1,5 +1,5 @@
-//! Clients of 2026-07-28 before a server that knows only older revisions: `mcp-sidecar` translates. Nobody is asked
-//! anything: clients of both eras that can be shake hands instead, see `modern.rs`.
+//! Clients of 2026-07-28 before a server that knows only older revisions: `mcp-sidecar` translates. What such a server asks
+//! of its clients is in `parked.rs`.
 
 use anyhow::Result;
 use e2e::fixture::remote::Remote;

@@ -138,6 +138,14 @@ pub fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// The object without these members; `None` when it is none that can be taken apart.
+pub(crate) fn without(object: &str, keys: &[&str]) -> Option<String> {
+    let object = Object::parse(object).ok()?;
+    let kept = object.iter().filter(|(key, _)| !keys.contains(key));
+    let kept: Vec<_> = kept.map(|(key, value)| format!("{}:{value}", quote(key))).collect();
+    Some(format!("{{{}}}", kept.join(",")))
+}
+
 /// Where `part`, a slice of `whole`, stands in it.
 ///
 /// # Panics

@@ -102,7 +102,9 @@ mod fidelity {
         let [request_timeout, startup_timeout, connect_timeout] = [Duration::from_secs(60); 3];
         let server = String::new();
         let tools = ToolFilter::default();
-        let mut mux = Mux::new(Config { sharing, request_timeout, startup_timeout, connect_timeout, tools, server });
+        let asking = None;
+        let config = Config { sharing, request_timeout, startup_timeout, connect_timeout, asking, tools, server };
+        let mut mux = Mux::new(config);
         let session = mux.attach();
         mux.connected(NOW);
         mux.from_server(message(r#"{"jsonrpc":"2.0","id":1,"result":{"capabilities":{}}}"#), NOW);

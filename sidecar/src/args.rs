@@ -66,6 +66,10 @@ pub struct ServeArgs {
     /// The server's name in messages and logs; by default the program's
     #[arg(long, env = "MCP_NAME")]
     pub name: Option<String>,
+    /// What tells this process from others before the same server, and stands in the names of calls that wait for their
+    /// clients: in a cluster the UID of the pod
+    #[arg(long, env = "MCP_INSTANCE", value_name = "UID", default_value = "local")]
+    pub instance: String,
     /// Which sessions share a process: auto (a legacy server gets one process per session), shared, perSession
     #[arg(long, env = "MCP_MODE", default_value = "auto")]
     pub mode: ModeArg,

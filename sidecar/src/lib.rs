@@ -18,6 +18,7 @@ pub mod launchers;
 pub mod memory;
 pub mod mirrored;
 pub mod package;
+pub mod pool;
 pub mod probe;
 pub mod profile;
 pub mod remote;

@@ -34,6 +34,7 @@ use crate::args::ServeArgs;
 use crate::http;
 use crate::launchers;
 use crate::package::Packages;
+use crate::pool::Pool;
 use crate::probe::{self, Limits};
 use crate::profile::Profiles;
 use crate::remote::Sessions;
@@ -136,7 +137,9 @@ impl Parts {
     ) -> anyhow::Result<()> {
         let drain = shutdown.drain();
         let stop = Stop::default();
-        let server = Server::new(&self.launch, source, self.state.clone(), stop.clone());
+        let pool = Pool::new(&self.args.instance);
+        let pool = pool.map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+        let server = Server::new(&self.launch, source, self.state.clone(), stop.clone(), pool);
         let listener = self.args.listen.bind("--listen")?;
         let admin = self.args.admin.bind()?;
         announce("listening", &listener)?;

@@ -1,14 +1,11 @@
 //! Opens sessions on the server.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mcp::envelope::Message;
-use mcp::modern::DISCOVER;
-use mcp::modern::check::can_be_asked;
 use mcp::session::filter::ToolFilter;
-use mcp::session::mux::{Config, Loss, Sharing};
+use mcp::session::mux::{Asking, Config, Loss, Sharing};
 use mcp::session::streams::Transport;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -21,6 +18,7 @@ use wire::spec::{Launch, Mode};
 use crate::era::speaks_modern;
 use crate::memory::Memory;
 use crate::mirrored;
+use crate::pool::{Pool, Wanted};
 use crate::state::State;
 
 /// When a client that was refused may try again.
@@ -45,8 +43,8 @@ struct Inner<C: Connect> {
     common: Option<mpsc::Sender<Command>>,
     /// Where requests of 2026-07-28 go, once it is known whether the server speaks that.
     exchanges: OnceCell<Option<Exchanges>>,
-    /// The same where it speaks an older revision: a connection for each caller.
-    adapted: Mutex<HashMap<Caller, Exchanges>>,
+    /// The same where it speaks an older revision.
+    adapted: Pool,
     /// One for each process that a session may have.
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -55,8 +53,9 @@ struct Inner<C: Connect> {
 }
 
 impl<C: Connect> Server<C> {
-    /// Sessions on connections from `source`, until `stop`.
-    pub fn new(launch: &Launch, source: Arc<C>, state: State, stop: Stop) -> Self {
+    /// Sessions on connections from `source`, until `stop`. `adapted` has the connections for clients of a newer
+    /// revision than the server's.
+    pub fn new(launch: &Launch, source: Arc<C>, state: State, stop: Stop, adapted: Pool) -> Self {
         let sharing = match launch.process.mode {
             // Of the older era, that is: requests of the newer one share a process anyway.
             Mode::Auto | Mode::PerSession => Sharing::Exclusive,
@@ -69,6 +68,7 @@ impl<C: Connect> Server<C> {
             startup_timeout: launch.process.startup_timeout,
             // A package may have to be fetched first.
             connect_timeout: launch.process.install_timeout.saturating_add(launch.process.startup_timeout),
+            asking: None,
             tools,
             server: launch.name.clone(),
         };
@@ -81,7 +81,7 @@ impl<C: Connect> Server<C> {
             commands
         });
         let slots = Arc::new(Semaphore::new(launch.process.max_processes.min(Semaphore::MAX_PERMITS)));
-        let (name, exchanges, adapted) = (launch.name.clone(), OnceCell::new(), Mutex::default());
+        let (name, exchanges) = (launch.name.clone(), OnceCell::new());
         Self(Arc::new(Inner { name, source, settings, common, exchanges, adapted, slots, tasks, stop, state }))
     }
 
@@ -101,7 +101,7 @@ impl<C: Connect> Server<C> {
             return Ok(None);
         }
         tracing::info!("the server speaks 2026-07-28");
-        let exchanges = self.start(Sharing::Exchanges, None);
+        let exchanges = self.start((Sharing::Exchanges, None), None);
         let limit = self.0.settings.mux.request_timeout;
         if let Ok(changes) = mirrored::look(&exchanges, limit).await {
             let follow = mirrored::follow(exchanges.clone(), changes, limit);
@@ -129,35 +129,23 @@ impl<C: Connect> Server<C> {
         self.0.tasks.wait().await;
     }
 
-    /// Where `caller`'s requests of 2026-07-28 go when the server speaks an older revision. `None` when there is no
-    /// process to be had. Each caller has one of its own, which ends when it has not been used for long: such a server may
-    /// keep things between two requests.
-    async fn adapted(&self, caller: &Caller) -> Option<Exchanges> {
-        let owner = if self.is_shared() { Caller::anonymous() } else { caller.clone() };
-        let open = self.lock().get(&owner).filter(|open| open.is_open()).cloned();
-        if open.is_some() {
-            return open;
+    /// Where `message` of `caller` goes when the server speaks an older revision.
+    async fn adapted(&self, caller: &Caller, message: &Message) -> Result<Exchanges, Unavailable> {
+        let wanted = if self.is_shared() { Wanted::shared() } else { Wanted::of(message, caller.clone()) };
+        if let Some(open) = self.0.adapted.find(&wanted) {
+            return Ok(open);
         }
-        let slot = self.slot().ok()?;
-        let exchanges = {
-            let mut all = self.lock();
-            all.retain(|_, open| open.is_open());
-            // Somebody else may have been faster.
-            if let Some(open) = all.get(&owner) {
-                return Some(open.clone());
-            }
-            let exchanges = self.start(Sharing::Adapted, slot);
-            all.insert(owner, exchanges.clone());
-            exchanges
-        };
-        mirrored::glance(&exchanges, self.0.settings.mux.request_timeout).await;
-        Some(exchanges)
+        let slot = self.slot()?;
+        let opened = self.0.adapted.open(&wanted, |asking| self.start((Sharing::Adapted, asking), slot));
+        let opened = opened.ok_or_else(|| self.refuse("is busy"))?;
+        mirrored::glance(&opened.unleased(), self.0.settings.mux.request_timeout).await;
+        Ok(opened)
     }
 
     /// Starts a task for requests that stand alone.
-    fn start(&self, sharing: Sharing, slot: Option<OwnedSemaphorePermit>) -> Exchanges {
+    fn start(&self, (sharing, asking): (Sharing, Option<Asking>), slot: Option<OwnedSemaphorePermit>) -> Exchanges {
         let Inner { source, settings, state, stop, tasks, .. } = &*self.0;
-        let mux = Config { sharing, ..settings.mux.clone() };
+        let mux = Config { sharing, asking, ..settings.mux.clone() };
         let settings = Settings { mux, ..settings.clone() };
         let (hub, commands) = Hub::new(Arc::clone(source), settings, state.sessions.clone(), stop.clone());
         let exchanges = hub.exchanges(commands);
@@ -180,10 +168,6 @@ impl<C: Connect> Server<C> {
             return Err(self.refuse("has no memory for one more process; try again when a session has ended"));
         }
         Ok(Some(slot))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Caller, Exchanges>> {
-        self.0.adapted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn session(
@@ -224,13 +208,10 @@ impl<C: Connect> Door for Server<C> {
         self.session(caller, transport, slot).await
     }
 
-    async fn exchanges(&self, caller: &Caller, message: &Message) -> Option<Exchanges> {
+    async fn exchanges(&self, caller: &Caller, message: &Message) -> Result<Option<Exchanges>, Unavailable> {
         match self.modern().await {
-            Some(exchanges) => Some(exchanges.clone()),
-            // Who can be asked something, and only wants to know what is spoken here, had better shake hands as long as
-            // nobody translates the questions. Who asks no such thing may know no handshake.
-            None if message.method() == DISCOVER && can_be_asked(message) => None,
-            None => self.adapted(caller).await,
+            Some(exchanges) => Ok(Some(exchanges.clone())),
+            None => self.adapted(caller, message).await.map(Some),
         }
     }
 

@@ -44,9 +44,13 @@ pub trait Door: Clone + Send + Sync + 'static {
 
     /// Where `message` of `caller`, which is of 2026-07-28, goes; `None` where that revision is not spoken: then it is
     /// refused as by a server that has never heard of it, so that a client which speaks both goes on with `initialize`.
-    fn exchanges(&self, caller: &Caller, message: &Message) -> impl Future<Output = Option<Exchanges>> + Send {
+    fn exchanges(
+        &self,
+        caller: &Caller,
+        message: &Message,
+    ) -> impl Future<Output = Result<Option<Exchanges>, Unavailable>> + Send {
         let _ = (caller, message);
-        std::future::ready(None)
+        std::future::ready(Ok(None))
     }
 
     /// The name a client is told for its session. With `pass`, whoever presents it needs no other credential to post

@@ -16,15 +16,17 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::failures::Failures;
 use crate::clients::Clients;
 use crate::link::{Connect, Event, Link};
-use crate::session::{COMMAND_QUEUE, Caller, Command, Departures, Exchanges, Registry, SessionHandle, SessionId};
+use crate::session::{
+    COMMAND_QUEUE, Caller, Command, Departures, Exchanges, Lease, Registry, SessionHandle, SessionId,
+};
+
+mod failures;
 
 /// A server that was up for this long has not failed to start.
 const STABLE: Duration = Duration::from_secs(10);
-/// How long the first retry after a failure waits; each further one waits twice as long, up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// So long somebody waits for the next attempt rather than be told of the last.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,8 @@ pub struct Hub<C: Connect> {
     look_for_idle: Clock,
     /// When the last request that stands alone came.
     last_exchange: Clock,
+    /// That of the call in which clients may be asked.
+    lease: Option<Lease>,
     stop: Stop,
 }
 
@@ -77,33 +81,6 @@ impl<L> std::fmt::Debug for Connection<L> {
             Self::Starting(_) => "Starting",
             Self::Up { .. } => "Up",
         })
-    }
-}
-
-/// Failures in a row, and when to try again.
-#[derive(Debug, Default)]
-struct Failures {
-    count: u32,
-    last: Option<(Loss, Instant)>,
-}
-
-impl Failures {
-    fn add(&mut self, loss: &Loss) {
-        self.count = self.count.saturating_add(1);
-        let pause = (FIRST_PAUSE * 2u32.saturating_pow(self.count.min(16) - 1)).min(LONGEST_PAUSE);
-        self.last = Some((loss.clone(), Instant::now() + pause));
-    }
-
-    /// How long the next attempt has to wait.
-    fn wait(&self) -> Duration {
-        self.last.as_ref().map_or(Duration::ZERO, |(_, until)| until.saturating_duration_since(Instant::now()))
-    }
-
-    /// The last failure as it is told to somebody who would have to `wait`.
-    fn told(&self, wait: Duration) -> Option<Loss> {
-        let (Loss { message, data }, _) = self.last.as_ref()?;
-        let message = format!("{message}; the next attempt is made in {} s", wait.as_secs_f32().ceil());
-        Some(Loss { message, data: data.clone() })
     }
 }
 
@@ -140,6 +117,7 @@ impl<C: Connect> Hub<C> {
             started,
             look_for_idle,
             last_exchange: Clock::ZERO,
+            lease: None,
             stop,
         };
         (hub, tx)
@@ -162,6 +140,9 @@ impl<C: Connect> Hub<C> {
         loop {
             self.start_if_wanted();
             self.flush();
+            if !self.mux.is_lent() {
+                self.lease = None;
+            }
             // A server that has much to say at once must not keep this thread from handing it on.
             tokio::task::coop::consume_budget().await;
             if self.stop.drain.is_cancelled() && self.end_idle_sessions() {
@@ -199,7 +180,10 @@ impl<C: Connect> Hub<C> {
     fn is_of_no_use(&self) -> bool {
         match self.settings.mux.sharing {
             Sharing::Exclusive => true,
-            Sharing::Adapted => self.now().saturating_sub(self.last_exchange) >= self.settings.idle_timeout,
+            Sharing::Adapted => {
+                let idle = self.now().saturating_sub(self.last_exchange) >= self.settings.idle_timeout;
+                idle && !self.mux.is_lent()
+            }
             Sharing::Common | Sharing::Exchanges => false,
         }
     }
@@ -317,8 +301,9 @@ impl<C: Connect> Hub<C> {
                     self.mux.from_client(session, message, now);
                 }
             }
-            Command::Exchange { key, caller, message, stream } => {
+            Command::Exchange { key, caller, message, stream, lease } => {
                 self.last_exchange = now;
+                self.lease = lease.or_else(|| self.lease.take());
                 self.mux.enter(key, caller.0);
                 self.clients.exchange(key, stream);
                 self.mux.from_client(key, message, now);

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 mod exchanges;
 mod stream;
 
-pub use exchanges::Exchanges;
+pub use exchanges::{Exchanges, Lease};
 pub use stream::{Cut, Departure, Departures, Frame, RefusedRequest, StreamRx, StreamTx, stream};
 
 /// Commands that may wait for a session's task. Each is one HTTP request, which waits until there is room.
@@ -96,6 +96,8 @@ pub enum Command {
         message: Message,
         /// Where the answer goes, and what comes up before; its end is the end of the request.
         stream: StreamTx,
+        /// What it holds until the call has ended, be that after several requests.
+        lease: Option<Lease>,
     },
     /// A client opens a session on a connection that is shared.
     Attach(Attach),

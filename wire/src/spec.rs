@@ -11,7 +11,7 @@ pub mod duration;
 
 /// Environment variables that a sidecar takes for settings of its own, but for those that a gateway hands on as they are.
 /// Gateway and sidecar have some of the same names, for what is not the same: two cannot listen at one address.
-pub const OWN_VARIABLES: [&str; 19] = [
+pub const OWN_VARIABLES: [&str; 20] = [
     "MCP_ADMIN",
     "MCP_ALLOWED_ORIGIN",
     "MCP_DRAIN_TIMEOUT",
@@ -19,6 +19,7 @@ pub const OWN_VARIABLES: [&str; 19] = [
     "MCP_HOP_KEYS",
     "MCP_IDLE_TIMEOUT",
     "MCP_INSTALL_TIMEOUT",
+    "MCP_INSTANCE",
     "MCP_KEY_FILE",
     "MCP_LAUNCHER",
     "MCP_LISTEN",

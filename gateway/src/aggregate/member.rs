@@ -170,6 +170,7 @@ impl Opener {
             request_timeout: BACKSTOP,
             startup_timeout: BACKSTOP,
             connect_timeout: BACKSTOP,
+            asking: None,
             tools: ToolFilter::default(),
             server: name.to_owned(),
         };

@@ -91,7 +91,7 @@ impl Sidecars {
             let Some(turn) = stop.run_until_cancelled(turn).await else {
                 return "stopped before it was started".to_owned();
             };
-            let mut process = match stop.run_until_cancelled(self.start(&launch, &socket)).await {
+            let mut process = match stop.run_until_cancelled(self.start(&launch, uid, &socket)).await {
                 Some(Ok(process)) => process,
                 None => return "stopped while it was started".to_owned(),
                 Some(Err(error)) => return format!("cannot run {}: {error}", self.settings.sidecar.display()),
@@ -126,10 +126,11 @@ impl Sidecars {
         drop(reports.send((uid, Happening::Ended(ended))).await);
     }
 
-    async fn start(&self, launch: &Launch, socket: &Path) -> io::Result<Sidecar> {
+    async fn start(&self, launch: &Launch, uid: Uid, socket: &Path) -> io::Result<Sidecar> {
         let LocalSettings { sidecar, max_message_bytes, drain_timeout, log, .. } = &*self.settings;
         let mut command = Command::new(sidecar);
         command.args(log).args(["serve", "--supervised", "--listen"]).arg(format!("unix:{}", socket.display()));
+        command.args(["--instance", &uid.to_string()]);
         command.args(["--max-message-bytes", &max_message_bytes.to_string()]);
         command.args(["--drain-timeout", &format!("{}ms", drain_timeout.as_millis())]);
         command.args(limits::inherited_open_files().map(|soft| format!("--open-files={soft}")));

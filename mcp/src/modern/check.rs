@@ -154,12 +154,6 @@ fn differs(name: &str) -> Refusal {
     Refusal::mismatch(format!("the header `{name}` says something else than the body"))
 }
 
-/// Whether a server may ask the client of this request something while it is worked on.
-pub fn can_be_asked(request: &Message) -> bool {
-    let declares = |capability| request.at(&["_meta", meta::CLIENT_CAPABILITIES, capability]).is_some();
-    ["sampling", "elicitation", "roots"].into_iter().any(declares)
-}
-
 /// The HTTP status of an error that a server answers with.
 pub fn status(code: i64) -> u16 {
     let is = |known: i32| code == i64::from(known);

@@ -20,13 +20,16 @@ const HINTS: &str = r#""ttlMs":0,"cacheScope":"private","#;
 /// What only the newer envelope has. A server that speaks both eras would take a request with these for one of the newer.
 const NEWER: [&str; 4] = [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO, meta::LOG_LEVEL];
 
+/// What a request has that is sent again with answers ([`super::parked`]).
+const AGAIN: [&str; 2] = ["inputResponses", "requestState"];
+
 static RESULT_TYPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""resultType""#));
 static EXECUTION: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""execution""#));
 
 /// The result of `server/discover`, from that of `initialize`.
 pub fn discovered(hello: &str) -> String {
     let part = |path: &[&str]| json::lookup(hello, path);
-    let capabilities = without(part(&["capabilities"]).unwrap_or("{}"), &["tasks"]);
+    let capabilities = json::without(part(&["capabilities"]).unwrap_or("{}"), &["tasks"]);
     let instructions = part(&["instructions"]).map(|text| format!(r#","instructions":{text}"#)).unwrap_or_default();
     let info = part(&["serverInfo"]).map(|info| format!(r#","_meta":{{"{}":{info}}}"#, meta::SERVER_INFO));
     format!(
@@ -42,6 +45,7 @@ pub fn discovered(hello: &str) -> String {
 /// # Errors
 /// When the envelope cannot be taken apart.
 pub fn request(request: &Message, token: &str) -> Result<Option<Edit>, serde_json::Error> {
+    let again = AGAIN.iter().any(|key| request.at(&[key]).is_some());
     let Some(old) = request.at(&["_meta"]) else { return Ok(None) };
     let object = Object::parse(old)?;
     let kept = object.iter().filter(|(key, _)| !NEWER.contains(key)).map(|(key, value)| {
@@ -49,7 +53,15 @@ pub fn request(request: &Message, token: &str) -> Result<Option<Edit>, serde_jso
         format!("{}:{value}", json::quote(key))
     });
     let kept: Vec<_> = kept.collect();
-    Ok(Some(request.edit(old, format!("{{{}}}", kept.join(",")))))
+    let new = format!("{{{}}}", kept.join(","));
+    let Some(params) = request.body().filter(|_| again) else { return Ok(Some(request.edit(old, new))) };
+    let others = Object::parse(params)?;
+    let others = others.iter().filter(|(key, _)| !AGAIN.contains(key)).map(|(key, value)| {
+        let value = if key == "_meta" { &new } else { value };
+        format!("{}:{value}", json::quote(key))
+    });
+    let others: Vec<_> = others.collect();
+    Ok(Some(request.edit(params, format!("{{{}}}", others.join(",")))))
 }
 
 /// What makes of the answer to a request of `method`, and of the resource `uri` (raw JSON), one of 2026-07-28. `keep` says
@@ -86,7 +98,7 @@ fn tools(answer: &Message, keep: impl Fn(&str) -> bool) -> Option<Edit> {
     if kept.len() == all.len() && !may_run_as_task {
         return None;
     }
-    let plain = |tool: &str| without(tool, &["execution"]).unwrap_or_else(|| tool.to_owned());
+    let plain = |tool: &str| json::without(tool, &["execution"]).unwrap_or_else(|| tool.to_owned());
     let kept: Vec<_> = kept.into_iter().map(plain).collect();
     Some(answer.edit(list, format!("[{}]", kept.join(","))))
 }
@@ -101,14 +113,6 @@ fn error(answer: &Message, uri: Option<&str>) -> Option<Edit> {
     let named = uri.filter(|_| answer.at(&["data"]).is_none());
     let data = named.map(|uri| format!(r#","data":{{"uri":{uri}}}"#)).unwrap_or_default();
     Some(answer.edit(found, format!("{}{data}", code::INVALID_PARAMS)))
-}
-
-/// The object without these members; `None` when it is none that can be taken apart.
-fn without(object: &str, keys: &[&str]) -> Option<String> {
-    let object = Object::parse(object).ok()?;
-    let kept = object.iter().filter(|(key, _)| !keys.contains(key));
-    let kept: Vec<_> = kept.map(|(key, value)| format!("{}:{value}", json::quote(key))).collect();
-    Some(format!("{{{}}}", kept.join(",")))
 }
 
 #[cfg(test)]

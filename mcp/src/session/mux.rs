@@ -18,10 +18,11 @@
 //! log lines do not, and are delivered where a single request under way has asked for any. A task is its owner's alone:
 //! the server does not know who asks.
 //!
-//! [`Sharing::Adapted`] is the same for clients, before a server of an older revision. This side shakes hands once and
-//! declares nothing, whatever its clients can do: there is nobody to ask. Requests lose what only the newer envelope has,
-//! answers get what the newer revision demands (see [`crate::modern::translate`]), and a stream of changes is made here of
-//! what the server tells everybody.
+//! [`Sharing::Adapted`] is the same for clients, before a server of an older revision. This side shakes hands once, and
+//! declares what all clients of the connection have declared ([`Config::asking`]): what the server then asks in the middle
+//! of a call is told by an answer, and the call goes on when it is sent again. Requests lose what only the newer envelope
+//! has, answers get what the newer revision demands (see [`crate::modern::translate`]), and a stream of changes is made
+//! here of what the server tells everybody.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use bytes::Bytes;
 
 use self::calls::{Call, Question};
 use self::link::{Link, Queued};
+use self::parked::Parked;
 use self::pending::Pending;
 use super::SessionKey;
 use super::filter::ToolFilter;
@@ -44,11 +46,13 @@ mod calls;
 mod client;
 mod exchanges;
 mod link;
+mod parked;
 mod pending;
 mod server;
 mod upkeep;
 
 pub use self::calls::REQUEST_TIMEOUT;
+pub use self::parked::Asking;
 
 /// A server that is asked this much at once has stopped answering; more would only take memory.
 const MAX_CALLS: usize = 4096;
@@ -95,6 +99,8 @@ pub struct Config {
     /// How long a message may wait for a server that has yet to come up. What brings servers up should fail sooner, and
     /// say why: this sees to it that everybody is answered at last.
     pub connect_timeout: Duration,
+    /// Adapted: how clients are asked, where they have declared that they can be.
+    pub asking: Option<Asking>,
     /// Which tools clients see.
     pub tools: ToolFilter,
     /// The server's name, for error texts.
@@ -168,6 +174,8 @@ pub struct Mux {
     calls: Pending<Call>,
     /// By the id the client knows them by.
     questions: Pending<Question>,
+    /// Adapted: the calls in which clients are asked.
+    parked: Parked,
     /// Progress tokens that outlive their request, because it became a task (2025-11-25, "Tasks").
     task_tokens: BTreeMap<u64, (SessionKey, Bytes)>,
     /// Exchanges: the newest tasks, oldest first, and whose they are.
@@ -238,6 +246,7 @@ impl Mux {
             next_id: 0,
             calls: Pending::default(),
             questions: Pending::default(),
+            parked: Parked::default(),
             task_tokens: BTreeMap::new(),
             owned_tasks: VecDeque::new(),
             sessions: BTreeMap::new(),
@@ -306,7 +315,7 @@ impl Mux {
         Load {
             sessions: self.sessions.len(),
             calls: self.calls.len(),
-            questions: self.questions.len(),
+            questions: self.questions.len() + self.parked.questions(),
             queued: self.queue.len(),
         }
     }

@@ -77,6 +77,7 @@ impl World {
             request_timeout: Duration::from_secs(1),
             startup_timeout: Duration::from_secs(2),
             connect_timeout: Duration::MAX,
+            asking: None,
             tools: ToolFilter::default(),
             server: "s".to_owned(),
         };

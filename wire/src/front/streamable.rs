@@ -40,7 +40,7 @@ pub(super) async fn post<D: Door>(
     }
     let incoming = request::messages(&headers, body, front.settings.max_body).await?;
     if let Some(message) = modern::exchange(&headers, &incoming)
-        && let Some(exchanges) = front.door.exchanges(&caller, message).await
+        && let Some(exchanges) = front.door.exchanges(&caller, message).await?
     {
         return modern::post((&exchanges, caller), &headers, message.clone(), accepts).await;
     }

@@ -67,6 +67,7 @@ fn settings(sharing: Sharing) -> Settings {
         request_timeout: 60 * SECOND,
         startup_timeout: 60 * SECOND,
         connect_timeout: 90 * SECOND,
+        asking: None,
         tools: ToolFilter::default(),
         server: "s".to_owned(),
     };

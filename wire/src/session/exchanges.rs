@@ -7,7 +7,7 @@ use mcp::envelope::Message;
 use mcp::modern::mirrored::Mirrored;
 use mcp::session::SessionKey;
 use mcp::session::streams::Carrier;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::stream::stream;
 use super::{Caller, Command, Departures, Ended, StreamRx};
@@ -19,13 +19,38 @@ pub struct Exchanges {
     departures: Arc<Departures>,
     next: Arc<AtomicU64>,
     mirrored: watch::Sender<Arc<Mirrored>>,
+    lease: Option<Lease>,
+}
+
+/// The right to be the one call in which a server may ask something. It ends with its last clone.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl From<OwnedSemaphorePermit> for Lease {
+    fn from(permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: Arc::new(permit) }
+    }
 }
 
 impl Exchanges {
     /// For the task that takes `commands` and is told of connections that end by `departures`. All requests to one task
     /// must come from clones of one value.
     pub fn new(commands: mpsc::Sender<Command>, departures: Arc<Departures>) -> Self {
-        Self { commands, departures, next: Arc::default(), mirrored: watch::Sender::default() }
+        Self { commands, departures, next: Arc::default(), mirrored: watch::Sender::default(), lease: None }
+    }
+
+    /// The same with a lease, which the task holds until the call that is sent has ended.
+    #[must_use]
+    pub fn leased(self, lease: Lease) -> Self {
+        Self { lease: Some(lease), ..self }
+    }
+
+    /// The same without one.
+    #[must_use]
+    pub fn unleased(&self) -> Self {
+        Self { lease: None, ..self.clone() }
     }
 
     /// Whether the task still takes any.
@@ -49,7 +74,8 @@ impl Exchanges {
         let key = SessionKey(self.next.fetch_add(1, Ordering::Relaxed));
         let (stream, frames) = stream(&self.departures, key);
         frames.decide(carrier);
-        self.commands.send(Command::Exchange { key, caller, message, stream }).await.map_err(|_| Ended)?;
+        let exchange = Command::Exchange { key, caller, message, stream, lease: self.lease.clone() };
+        self.commands.send(exchange).await.map_err(|_| Ended)?;
         Ok(frames)
     }
 }

@@ -79,6 +79,7 @@ impl Mux {
     /// Something that the server tells unasked: a change, to those who listen to it, or a log line.
     pub(super) fn take_change(&mut self, message: &Message) {
         let listeners: Vec<_> = match message.method() {
+            "notifications/cancelled" => return self.take_cancel(message),
             "notifications/message" => return self.take_line(message),
             "notifications/resources/updated" => {
                 message.str_at(&["uri"]).map(|uri| self.subscribers(&uri)).unwrap_or_default()

@@ -38,6 +38,8 @@ pub(super) enum Asker {
         session: SessionKey,
         id: RequestId,
     },
+    /// Nobody at the moment: its client has been asked something, and will come again.
+    Parked,
     /// This side, for the connection's own sake.
     Greeting,
     /// This side, keeping what clients have set at the server.
@@ -74,12 +76,14 @@ impl Mux {
     /// When [`Self::expire`] wants to be called.
     pub fn deadline(&self) -> Option<Clock> {
         let queued = self.queue.front().map(|queued| queued.deadline);
-        queued.into_iter().chain(self.calls.deadline()).chain(self.questions.deadline()).min()
+        let waiting = self.calls.deadline().into_iter().chain(self.questions.deadline());
+        queued.into_iter().chain(waiting).chain(self.parked.deadline()).min()
     }
 
     /// Ends the calls and questions whose time is up, and the waiting for a server.
     pub fn expire(&mut self, now: Clock) {
         self.expire_queued(now);
+        self.expire_parked(now);
         while let Some((id, call)) = self.calls.due(now) {
             let extended = now.saturating_add(self.config.request_timeout).min(call.hard_deadline);
             if extended > now && self.waits_for_client(call) {
@@ -95,7 +99,7 @@ impl Mux {
     }
 
     fn waits_for_client(&self, call: &Call) -> bool {
-        let Asker::Client { session, .. } = call.asker else { return false };
+        let Asker::Client { session, .. } = call.asker else { return matches!(call.asker, Asker::Parked) };
         self.questions.iter().any(|(_, question)| question.session == session)
     }
 
@@ -166,13 +170,17 @@ impl Mux {
         let (Some(only), None) = (calls.next(), calls.next()) else { return None };
         match &self.calls.get(only)?.asker {
             Asker::Client { id, .. } => Some(id.clone()),
-            Asker::Greeting | Asker::Upkeep => None,
+            Asker::Parked | Asker::Greeting | Asker::Upkeep => None,
         }
     }
 
     /// Answers a call with an error.
     pub(super) fn fail(&mut self, call: Call, code: i32, text: &str, data: Option<&str>) {
-        let Asker::Client { session, id } = call.asker else { return };
+        let (session, id) = match call.asker {
+            Asker::Client { session, ref id } => (session, id.clone()),
+            Asker::Parked => return self.keep(call, Message::error(Some(&RequestId::from(0)), code, text, data)),
+            Asker::Greeting | Asker::Upkeep => return,
+        };
         let message = Message::error(Some(&id), code, text, data);
         self.deliver(session, Relation::Answer(id), message);
     }

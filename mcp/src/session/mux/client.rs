@@ -61,6 +61,9 @@ impl Mux {
         if self.config.sharing == Sharing::Adapted && message.method() == LISTEN {
             return self.listen(session, message, now);
         }
+        if self.config.sharing == Sharing::Adapted && may_name(message, &STATE) && self.resume(session, message, now) {
+            return;
+        }
         let edit = match self.before_request(session, message) {
             Verdict::Forward(edit) => edit,
             Verdict::Answer(result) => return self.answer(session, message, &result),
@@ -80,6 +83,7 @@ impl Mux {
         self.callers = self.callers.with(session);
         let own = self.call(call, now);
         if self.config.sharing == Sharing::Adapted {
+            self.lend(session, message, own);
             return self.forward_adapted(session, message, own);
         }
         let own = RequestId::from(own);
@@ -213,6 +217,7 @@ fn progress_token(message: &Message) -> Result<Option<&str>, serde_json::Error> 
 static PROGRESS_TOKEN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""progressToken""#));
 static TASKS: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(TASKS_EXTENSION));
 static LOG_LEVEL: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(meta::LOG_LEVEL));
+static STATE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""requestState""#));
 static TASK: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""task""#));
 /// Letters can be written as escapes, too.
 static ESCAPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r"\u"));

@@ -96,7 +96,7 @@ impl Mux {
 fn asker(call: &Call) -> Option<(SessionKey, RequestId)> {
     match &call.asker {
         Asker::Client { session, id } => Some((*session, id.clone())),
-        Asker::Greeting | Asker::Upkeep => None,
+        Asker::Parked | Asker::Greeting | Asker::Upkeep => None,
     }
 }
 

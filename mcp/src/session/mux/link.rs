@@ -42,7 +42,9 @@ impl Mux {
         self.handshake.finished = false;
         let params = match self.config.sharing {
             Sharing::Exclusive => self.handshake.accepted.clone(),
-            Sharing::Common | Sharing::Adapted => Some(own_greeting()),
+            Sharing::Common | Sharing::Adapted => {
+                Some(own_greeting(self.config.asking.as_ref().map_or("{}", |asking| &asking.capabilities)))
+            }
             Sharing::Exchanges => None,
         };
         match params {
@@ -137,8 +139,8 @@ impl Mux {
 }
 
 /// The `params` with which this side greets a server that many sessions share.
-fn own_greeting() -> Box<str> {
+fn own_greeting(capabilities: &str) -> Box<str> {
     let (revision, version) = (Version::NEWEST_LEGACY, env!("CARGO_PKG_VERSION"));
     let client = format!(r#"{{"name":"mcp-gateway","version":"{version}"}}"#);
-    format!(r#"{{"protocolVersion":"{revision}","capabilities":{{}},"clientInfo":{client}}}"#).into()
+    format!(r#"{{"protocolVersion":"{revision}","capabilities":{capabilities},"clientInfo":{client}}}"#).into()
 }

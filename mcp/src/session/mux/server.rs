@@ -37,10 +37,11 @@ impl Mux {
         match &call.asker {
             Asker::Greeting => self.take_greeting(message, now),
             Asker::Upkeep => {}
+            Asker::Parked => self.keep(call, message.clone()),
             Asker::Client { session, id } => {
                 self.note_answer(*session, own, &call, message);
                 let answer = match self.config.sharing {
-                    Sharing::Adapted => message.with_id(id, self.adapt(&call, message)),
+                    Sharing::Adapted => self.adapted(own, id, &call, message, now),
                     Sharing::Exchanges if call.is_listen() => message.with_id(id, subscription_edit(message, id)),
                     _ => message.with_id(id, self.answer_edit(*session, &call, message)),
                 };
@@ -114,6 +115,9 @@ impl Mux {
         let Some(id) = message.id() else { return };
         if message.method() == "ping" {
             return self.tell_server(Message::result(&id, "{}"));
+        }
+        if self.config.sharing == Sharing::Adapted {
+            return self.ask_in_call(message, now);
         }
         let session = self.owner().filter(|_| self.config.sharing == Sharing::Exclusive);
         let (code, text) = match session {
@@ -221,8 +225,11 @@ impl Mux {
     }
 
     /// The server takes back a question.
-    fn take_cancel(&mut self, message: &Message) {
+    pub(super) fn take_cancel(&mut self, message: &Message) {
         let raw = message.at(&["requestId"]).unwrap_or_default();
+        if self.unask(raw) {
+            return;
+        }
         let found = self.questions.iter().find(|(_, question)| question.id.raw() == raw.as_bytes()).map(|(own, _)| own);
         let Some((own, question)) = found.and_then(|own| Some((own, self.questions.remove(own)?))) else {
             return self.dropped += 1;

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::*;
 use crate::envelope::{self, Incoming, Kind, Message};
@@ -8,6 +9,7 @@ mod adapted;
 mod calls;
 mod exchanges;
 mod link;
+mod parked;
 mod shared;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,10 +34,14 @@ fn text(rope: Rope) -> String {
 
 impl Bench {
     fn new(sharing: Sharing) -> Self {
+        Self::asking(sharing, None)
+    }
+
+    fn asking(sharing: Sharing, asking: Option<Asking>) -> Self {
         let tools = ToolFilter::new(Vec::new(), vec!["secret".to_owned()]);
         let (request_timeout, startup_timeout, connect_timeout) = (60 * SECOND, 60 * SECOND, 90 * SECOND);
         let server = "s".to_owned();
-        let config = Config { sharing, request_timeout, startup_timeout, connect_timeout, tools, server };
+        let config = Config { sharing, request_timeout, startup_timeout, connect_timeout, asking, tools, server };
         Self { mux: Mux::new(config), now: Clock::ZERO }
     }
 
