@@ -1,8 +1,8 @@
 //! The containers of a pod.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler, Probe,
-    ResourceRequirements, SleepAction, VolumeMount,
+    Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler, ObjectFieldSelector,
+    Probe, ResourceRequirements, SleepAction, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -71,11 +71,10 @@ pub(super) fn remote_sidecar(server: &ValidatedServer, remote: &Remote, settings
         value_from: header.value_from.as_ref().map(same::<_, EnvVarSource>),
     });
     let trusted = environment::certificates(&remote.certificates).into_iter().map(environment::variable);
-    let env: Vec<EnvVar> = secret.chain(trusted).collect();
     let ca = (remote.certificates != Certificates::Image).then(|| readable("ca", CERTIFICATES));
     Container {
         args: Some(arguments::remote(server, remote, settings)),
-        env: (!env.is_empty()).then_some(env),
+        env: Some(std::iter::once(instance()).chain(secret).chain(trusted).collect()),
         lifecycle: Some(farewell()),
         volume_mounts: Some(std::iter::once(readable("hop", HOP)).chain(ca).collect()),
         ..serving(server, settings)
@@ -148,11 +147,22 @@ fn serving(server: &ValidatedServer, settings: &Settings) -> Container {
         ..ContainerPort::default()
     };
     Container {
+        env: Some(vec![instance()]),
         ports: Some(vec![port(PORT_NAME, PORT), port(ADMIN_NAME, ADMIN_PORT)]),
         // Often: it costs nothing, and each second counts for who waits for a new server.
         readiness_probe: Some(probe("/readyz", 1, 3)),
         liveness_probe: Some(probe("/healthz", 10, 6)),
         ..ours(SIDECAR, server, settings)
+    }
+}
+
+/// By its pod's UID a sidecar names calls that are to come to it again.
+fn instance() -> EnvVar {
+    let uid = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: "metadata.uid".to_owned() };
+    EnvVar {
+        name: "MCP_INSTANCE".to_owned(),
+        value_from: Some(EnvVarSource { field_ref: Some(uid), ..EnvVarSource::default() }),
+        ..EnvVar::default()
     }
 }
 
