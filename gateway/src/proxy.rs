@@ -31,6 +31,7 @@ use crate::seal::{Handle, Kind, Sealer};
 use crate::streams::opens_stream;
 
 mod body;
+mod parked;
 
 use body::Offered;
 
@@ -155,8 +156,11 @@ async fn streamable(
     let handle = handle.filter(|_| !modern);
     let handle = handle.as_ref().map(|value| value.to_str().unwrap_or_default());
     let mut target = proxy.target(&server, &who, handle, Kind::Streamable).await?;
-    if modern && let Some(home) = target.route.home_of(&target.principal) {
-        target.endpoint = home.clone();
+    if modern {
+        let (waiting, unread) = parked::home(request, &target.route).await;
+        request = unread;
+        let home = waiting.or_else(|| target.route.home_of(&target.principal).cloned());
+        target.endpoint = home.unwrap_or(target.endpoint);
     }
     if let Some(session) = &target.session {
         let value = HeaderValue::from_str(session).map_err(|_| Problem::no_session().into_response())?;
