@@ -67,11 +67,11 @@ build: toolchain ## build the release binaries into target/release
 
 # --- check ---------------------------------------------------------------------------------------
 
-stages := fmt-check lint compile unit chart e2e sdk readme
+stages := fmt-check lint compile unit chart e2e sdk readme cluster-test
 
 # A stage that fails does not keep the next from telling what it finds, unless nothing compiles.
 .PHONY: test
-test: toolchain ## everything that CI checks, stage by stage
+test: toolchain ## everything that CI checks, stage by stage (CLUSTER=none: without Kubernetes)
 	@times='' failed=''; \
 	for stage in $(stages); do \
 	    start=$$SECONDS verdict=passed; \
