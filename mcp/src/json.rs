@@ -12,8 +12,10 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+mod members;
 mod scan;
 
+pub(crate) use members::{places, without};
 pub use scan::deeper_than;
 pub(crate) use scan::on_one_line;
 
