@@ -52,6 +52,8 @@ pub struct Hub<C: Connect> {
     look_for_idle: Clock,
     /// When the last request that stands alone came.
     last_exchange: Clock,
+    /// Cancelled when the server has shown itself to be of 2026-07-28 alone.
+    turned: CancellationToken,
     stop: Stop,
 }
 
@@ -140,6 +142,7 @@ impl<C: Connect> Hub<C> {
             started,
             look_for_idle,
             last_exchange: Clock::ZERO,
+            turned: CancellationToken::new(),
             stop,
         };
         (hub, tx)
@@ -148,6 +151,15 @@ impl<C: Connect> Hub<C> {
     /// Sends requests that stand alone; `commands` is what [`Self::new`] gave.
     pub fn exchanges(&self, commands: mpsc::Sender<Command>) -> Exchanges {
         Exchanges::new(commands, Arc::clone(&self.departures))
+    }
+
+    /// A server that refuses to shake hands because it is of 2026-07-28 is used as one of that, where its links carry it.
+    /// `turned` is cancelled then.
+    pub fn may_turn(&mut self, turned: CancellationToken) {
+        if C::CARRIES_BOTH_ERAS {
+            self.turned = turned;
+            self.mux.may_turn();
+        }
     }
 
     /// Adds a session before the hub runs.
@@ -218,6 +230,10 @@ impl<C: Connect> Hub<C> {
                     }
                 }
                 Out::Hopeless(loss) => self.failed(&loss),
+                Out::Turned => {
+                    self.turned.cancel();
+                    self.link = Connection::None;
+                }
                 Out::ToClient { session, relation, message } => {
                     if matches!(relation, Relation::Answer(_))
                         && let Some(version) = self.mux.version(session)

@@ -32,6 +32,10 @@ impl<T> Pending<T> {
         self.entries.get(&id).map(|(_, entry)| entry)
     }
 
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut T> {
+        self.entries.get_mut(&id).map(|(_, entry)| entry)
+    }
+
     /// All of them, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.entries.iter().map(|(id, (_, entry))| (*id, entry))

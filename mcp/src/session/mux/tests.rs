@@ -7,8 +7,11 @@ use crate::session::Clock;
 mod adapted;
 mod calls;
 mod exchanges;
+mod folded;
 mod link;
+mod rounds;
 mod shared;
+mod unrolled;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -83,6 +86,7 @@ impl Bench {
                     format!("{} {relation} {}", session.0, text(message))
                 }
                 Out::Hopeless(loss) => format!("hopeless: {}", loss.message),
+                Out::Turned => "turned".to_owned(),
             })
             .collect()
     }
