@@ -6,10 +6,9 @@ use smallvec::SmallVec;
 
 use super::{Object, span};
 
-/// Where the members `keys` of the object `json` stand in it, each with the comma that goes with it. None, when it is no
-/// object that can be taken apart.
-pub(crate) fn places(json: &str, keys: &[&str]) -> SmallVec<[Range<usize>; 4]> {
-    let Ok(object) = Object::parse(json) else { return SmallVec::new() };
+/// Where the members `keys` of the `object`, which was parsed from `json`, stand in that, each with the comma that goes
+/// with it.
+pub(crate) fn places(json: &str, object: &Object<'_>, keys: &[&str]) -> SmallVec<[Range<usize>; 4]> {
     let mut found = SmallVec::new();
     let mut start = json.find('{').map_or(0, |brace| brace + 1);
     let (mut last_end, mut any_kept) = (start, false);
@@ -40,7 +39,7 @@ mod tests {
 
     fn left(json: &str, keys: &[&str]) -> String {
         let mut left = json.to_owned();
-        for place in places(json, keys).into_iter().rev() {
+        for place in places(json, &Object::parse(json).unwrap(), keys).into_iter().rev() {
             left.replace_range(place, "");
         }
         left
@@ -56,9 +55,7 @@ mod tests {
             (r#"{"a":1,"y":2,"x":2,"b":3}"#, r#"{"a":1,"b":3}"#),
             (r#"{"y":[],"x":{}}"#, "{}"),
             (r#"{"\u0078":1,"b":2}"#, r#"{"b":2}"#),
-            (r#"{"x":1,"x":2}"#, r#"{"x":1,"x":2}"#),
             ("{}", "{}"),
-            ("[]", "[]"),
         ] {
             assert_eq!(left(json, &["x", "y"]), expected, "{json}");
         }

@@ -63,30 +63,41 @@ pub fn answer(method: &str, version: Version, answer: &Message, keep: impl Fn(&s
     if answer.kind() == Kind::Error {
         return error(method, answer).into_iter().collect();
     }
-    let mut edits = Vec::new();
+    // Large results are looked into once.
+    let Ok(object) = Object::parse(result) else { return Vec::new() };
     let mut left_out = NEWER.to_vec();
-    match method {
-        "tools/list" => edits.extend(tools(answer, keep)),
-        "tools/call" => {
-            let plain = answer.at(&["structuredContent"]).is_some_and(|value| !value.starts_with('{'));
-            left_out.extend(plain.then_some("structuredContent"));
-            let blocks = answer.at(&["content"]).and_then(json::elements).unwrap_or_default();
-            edits.extend(blocks.into_iter().filter_map(|one| Some(answer.edit(one, block(one, version)?))));
+    let mut edits: Vec<_> = match method {
+        "tools/list" => {
+            object.get("tools").and_then(|list| Some(answer.edit(list, tools(list, keep)?))).into_iter().collect()
         }
-        "prompts/get" => {
-            let messages = answer.at(&["messages"]).and_then(json::elements).unwrap_or_default();
-            let blocks = messages.into_iter().filter_map(|message| json::lookup(message, &["content"]));
-            edits.extend(blocks.filter_map(|one| Some(answer.edit(one, block(one, version)?))));
+        "tools/call" | "prompts/get" => {
+            let older =
+                blocks(&object, version).into_iter().filter_map(|one| Some(answer.edit(one, block(one, version)?)));
+            older.collect()
         }
-        _ => {}
+        _ => Vec::new(),
+    };
+    if method == "tools/call" && object.get("structuredContent").is_some_and(|value| !value.starts_with('{')) {
+        left_out.push("structuredContent");
     }
-    edits.extend(places(result, &left_out).into_iter().map(|place| answer.edit(&result[place], "")));
+    edits.extend(places(result, &object, &left_out).into_iter().map(|place| answer.edit(&result[place], "")));
     edits
 }
 
-/// The tools that may be seen. Older revisions know output that is an object, and no other.
-fn tools(answer: &Message, keep: impl Fn(&str) -> bool) -> Option<Edit> {
-    let list = answer.at(&["tools"])?;
+/// The blocks of content in a result of `tools/call` or `prompts/get` that `version` may not know.
+fn blocks<'a>(result: &Object<'a>, version: Version) -> Vec<&'a str> {
+    // Nearly every client knows all of them.
+    if version >= Version::V2025_06_18 {
+        return Vec::new();
+    }
+    let list = |key| result.get(key).and_then(json::elements).unwrap_or_default();
+    let of_messages = list("messages").into_iter().filter_map(|message| json::lookup(message, &["content"]));
+    list("content").into_iter().chain(of_messages).collect()
+}
+
+/// The tools that may be seen. Older revisions know output that is an object, and no other. `None` when the list is right
+/// as it is.
+fn tools(list: &str, keep: impl Fn(&str) -> bool) -> Option<String> {
     let all = json::elements(list)?;
     let has_schemas = OUTPUT_SCHEMA.find(list.as_bytes()).is_some();
     let plain = |tool: &str| {
@@ -99,7 +110,7 @@ fn tools(answer: &Message, keep: impl Fn(&str) -> bool) -> Option<Edit> {
         return None;
     }
     let kept: Vec<_> = kept.into_iter().map(|(tool, plain)| plain.unwrap_or_else(|| tool.to_owned())).collect();
-    Some(answer.edit(list, format!("[{}]", kept.join(","))))
+    Some(format!("[{}]", kept.join(",")))
 }
 
 /// Codes of the newer revision alone, which are about what this side says for the client, and that of a resource that is

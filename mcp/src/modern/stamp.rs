@@ -68,7 +68,7 @@ impl Client {
         let kept = object.get("_meta").map(|old| kept(old, id)).transpose()?.unwrap_or_default();
         let comma = if object.iter().any(|(key, _)| !OWN.contains(&key)) { "," } else { "" };
         let head = format!(r#"{{"_meta":{{{}{level}{kept}}}{more}{comma}"#, self.stamp);
-        let left_out = places(params, &OWN).into_iter().map(|place| request.edit(&params[place], ""));
+        let left_out = places(params, &object, &OWN).into_iter().map(|place| request.edit(&params[place], ""));
         let edits: Vec<_> = left_out.chain([request.edit(&params[..1], head)]).collect();
         Ok(request.with_id(id, edits))
     }

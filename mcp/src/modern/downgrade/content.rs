@@ -7,13 +7,9 @@ use crate::version::Version;
 
 /// A block of content as text, where `version` does not know its type; `None` where it does.
 pub(in crate::modern) fn block(block: &str, version: Version) -> Option<String> {
-    // Nearly every client knows all of them.
-    if version >= Version::V2025_06_18 {
-        return None;
-    }
     let part = |key| json::lookup(block, &[key]).and_then(json::string);
     let text = match part("type")?.as_ref() {
-        "resource_link" => {
+        "resource_link" if version < Version::V2025_06_18 => {
             let name = part("title").or_else(|| part("name")).unwrap_or(Cow::Borrowed("resource"));
             format!("{name}: {}", part("uri").unwrap_or_default())
         }

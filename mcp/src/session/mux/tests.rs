@@ -6,6 +6,7 @@ use crate::session::Clock;
 
 mod adapted;
 mod calls;
+mod chance;
 mod exchanges;
 mod folded;
 mod link;
