@@ -72,7 +72,7 @@ pub enum Sharing {
     Exclusive,
     /// Every session's.
     Common,
-    /// Every request's, each of which stands alone.
+    /// Every request's, each of which stands alone, and every session's of a client of an older revision.
     Exchanges,
     /// The same, where the server is of an older revision.
     Adapted,
@@ -274,7 +274,7 @@ impl Mux {
         key
     }
 
-    /// Adds a session of `owner` under a key that the caller sees to be used once.
+    /// Adds a single request of `owner` under a key that the caller sees to be used once.
     pub fn enter(&mut self, session: SessionKey, owner: Arc<str>) {
         self.sessions.insert(session, Session { owner: Some(owner), ..Session::default() });
     }
