@@ -12,8 +12,10 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+mod members;
 mod scan;
 
+pub(crate) use members::{places, without};
 pub use scan::deeper_than;
 pub(crate) use scan::on_one_line;
 
@@ -136,14 +138,6 @@ pub fn string(json: &str) -> Option<Cow<'_, str>> {
 /// `text` as a JSON string.
 pub fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-/// The object without these members; `None` when it is none that can be taken apart.
-pub(crate) fn without(object: &str, keys: &[&str]) -> Option<String> {
-    let object = Object::parse(object).ok()?;
-    let kept = object.iter().filter(|(key, _)| !keys.contains(key));
-    let kept: Vec<_> = kept.map(|(key, value)| format!("{}:{value}", quote(key))).collect();
-    Some(format!("{{{}}}", kept.join(",")))
 }
 
 /// Where `part`, a slice of `whole`, stands in it.

@@ -1,16 +1,19 @@
 //! Exchanges of 2026-07-28: one request, what comes up meanwhile, one result. No handshake, no session.
 //!
 //! [`check`] tells what a request that came by HTTP must say of itself, [`mirrored`] which arguments its headers repeat,
-//! [`probe`] whether a server speaks the revision; [`translate`] and [`parked`] stand between clients of it and servers
-//! of older ones.
+//! [`probe`] whether a server speaks the revision. [`translate`] and [`parked`] are for clients of this era before a server
+//! of the older; [`stamp`], [`downgrade`] and [`rounds`] are for the other way round.
 //! What belongs to the new era is told by the envelope and the headers of a message, never by its method: `initialize`
 //! opens a session for one client and is an unknown method for another (2026-07-28, "Versioning").
 
 pub mod check;
+pub mod downgrade;
 pub mod listen;
 pub mod mirrored;
 pub mod parked;
 pub mod probe;
+pub mod rounds;
+pub mod stamp;
 pub mod translate;
 
 /// Keys in the `_meta` of messages.

@@ -99,13 +99,21 @@ mod fidelity {
 
     /// A connection that is up, and its session.
     fn connection(sharing: Sharing) -> (Mux, SessionKey) {
+        connection_of(sharing, sharing == Sharing::Exchanges)
+    }
+
+    /// The same; whether the session is a single request.
+    fn connection_of(sharing: Sharing, stands_alone: bool) -> (Mux, SessionKey) {
         let [request_timeout, startup_timeout, connect_timeout] = [Duration::from_secs(60); 3];
         let server = String::new();
         let tools = ToolFilter::default();
         let asking = None;
         let config = Config { sharing, request_timeout, startup_timeout, connect_timeout, asking, tools, server };
         let mut mux = Mux::new(config);
-        let session = mux.attach();
+        let session = if stands_alone { SessionKey(0) } else { mux.attach() };
+        if stands_alone {
+            mux.enter(session, "me".into());
+        }
         mux.connected(NOW);
         mux.from_server(message(r#"{"jsonrpc":"2.0","id":1,"result":{"capabilities":{}}}"#), NOW);
         mux.from_client(session, message(r#"{"jsonrpc":"2.0","id":"i","method":"initialize"}"#), NOW);
@@ -169,6 +177,27 @@ mod fidelity {
             prop_assert_eq!(crossed.contains(ADDED), crossed.contains("\"result\"") && is_object, "{}", crossed);
             let plain = crossed.replacen(&format!("{ADDED},"), "", 1).replacen(ADDED, "", 1);
             prop_assert_eq!(plain, with(&answer, "1", ""));
+        }
+
+        #[test]
+        fn what_an_older_client_says_and_hears_before_a_server_of_the_newer_revision(
+            request in request(&["tools/call", "prompts/get", "of/its/own"]),
+            (id, token) in (id(), id()),
+            answer in answer(),
+        ) {
+            let (mut mux, session) = connection_of(Sharing::Exchanges, false);
+            let written = message(&with(&request, &id, &token));
+            mux.from_client(session, written.clone(), NOW);
+            let there = message(&sent(&mut mux));
+            for key in ["arguments", "name", "vendor", "x/y", "Id"] {
+                prop_assert_eq!(there.at(&[key]), written.at(&[key]));
+            }
+            let own = own_id(std::str::from_utf8(there.raw()).unwrap());
+            if request.contains(TOKEN) {
+                prop_assert_eq!(there.at(&["_meta", "progressToken"]), Some(own.as_str()));
+            }
+            mux.from_server(message(&with(&answer, &own, "")), NOW);
+            prop_assert_eq!(sent(&mut mux), with(&answer, &id, ""));
         }
 
         #[test]

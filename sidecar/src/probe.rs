@@ -56,23 +56,7 @@ async fn probe<C: Connect, F: Future<Output = ()>>(
     works: &impl Fn() -> F,
     failures: &mut u32,
 ) -> Result<std::convert::Infallible, CallError> {
-    let unavailable =
-        |error: wire::front::Unavailable| CallError::Server { code: 0, message: error.reason, failure: None };
-    let handle = server.open_internal().await.map_err(unavailable)?;
-    let mut client = InternalClient::new(handle).await?;
-    let (mut client, mut catalogue) = match client.catalogue("{}", limits.start).await {
-        Ok(catalogue) => (Client::Legacy(client), catalogue),
-        Err(error) => match server.modern().await.filter(|_| is_of_handshake(&error)) {
-            Some(exchanges) => {
-                let mut client = Looker::new(exchanges.clone(), "{}");
-                // Before the lists, so that no change is missed.
-                let changes = client.changes().await?;
-                let catalogue = client.catalogue(limits.start).await?;
-                (Client::Modern(client, changes), catalogue)
-            }
-            None => return Err(error),
-        },
-    };
+    let (mut client, mut catalogue) = look(server, limits).await?;
     loop {
         tracing::info!(tools = catalogue.tools.len(), "the server is ready");
         state.ready(catalogue.clone());
@@ -84,6 +68,34 @@ async fn probe<C: Connect, F: Future<Output = ()>>(
         }
         client.lists(&mut catalogue, limits.request).await?;
     }
+}
+
+/// Looks at the server, in whichever era it is of.
+async fn look<C: Connect>(server: &Server<C>, limits: Limits) -> Result<(Client, Catalogue), CallError> {
+    let asked = shake_hands(server, limits).await;
+    let is_newer = asked.as_ref().map_or_else(is_of_handshake, |_| server.has_turned());
+    let exchanges = if is_newer { server.modern().await } else { None };
+    let Some(exchanges) = exchanges else { return asked };
+    let mut client = Looker::new(exchanges.clone(), "{}");
+    // Before the lists, so that no change is missed.
+    let changes = client.changes().await?;
+    let catalogue = client.catalogue(limits.start).await?;
+    Ok((Client::Modern(client, changes), catalogue))
+}
+
+/// The same, of the older era. A server that refuses to shake hands, and speaks the newer, is used by everybody as one of
+/// that.
+async fn shake_hands<C: Connect>(server: &Server<C>, limits: Limits) -> Result<(Client, Catalogue), CallError> {
+    let unavailable =
+        |error: wire::front::Unavailable| CallError::Server { code: 0, message: error.reason, failure: None };
+    let handle = server.open_internal().await.map_err(unavailable)?;
+    let mut client = InternalClient::new(handle).await?;
+    let asked = client.catalogue("{}", limits.start).await;
+    let refused = !client.has_shaken_hands() && asked.as_ref().is_err_and(is_refusal);
+    if refused && server.modern().await.is_some() {
+        server.turn();
+    }
+    Ok((Client::Legacy(client), asked?))
 }
 
 /// Who looks.
@@ -105,6 +117,11 @@ impl Client {
 /// Whether the server is there, and only does not shake hands: it may speak the newer era alone.
 fn is_of_handshake(error: &CallError) -> bool {
     matches!(error.failure(), Failure::Handshake | Failure::Timeout)
+}
+
+/// Whether it was the server itself that refused.
+fn is_refusal(error: &CallError) -> bool {
+    matches!(error, CallError::Server { .. }) && error.failure() == Failure::Handshake
 }
 
 /// The same as [`wait_for_change`], of the newer era.

@@ -7,12 +7,13 @@ use mcp::envelope::Message;
 use mcp::session::filter::ToolFilter;
 use mcp::session::mux::{Asking, Config, Loss, Sharing};
 use mcp::session::streams::Transport;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::front::{Door, Unavailable};
 use wire::hub::{Hub, Settings, Stop};
 use wire::link::{Connect, Link as _};
-use wire::session::{Attach, Caller, Command, Exchanges, SessionHandle, SessionId};
+use wire::session::{Caller, Exchanges, SessionHandle, SessionId};
 use wire::spec::{Launch, Mode};
 
 use crate::era::speaks_modern;
@@ -40,7 +41,9 @@ struct Inner<C: Connect> {
     source: Arc<C>,
     settings: Settings,
     /// The one connection, where all sessions share it.
-    common: Option<mpsc::Sender<Command>>,
+    common: Option<Exchanges>,
+    /// Cancelled when the server is known to speak 2026-07-28 alone: sessions of older clients share its connection.
+    turned: CancellationToken,
     /// Where requests of 2026-07-28 go, once it is known whether the server speaks that.
     exchanges: OnceCell<Option<Exchanges>>,
     /// The same where it speaks an older revision.
@@ -74,15 +77,31 @@ impl<C: Connect> Server<C> {
         };
         let settings = Settings { mux, idle_timeout: launch.process.idle_timeout };
         let tasks = TaskTracker::new();
+        let turned = CancellationToken::new();
         let common = (sharing == Sharing::Common).then(|| {
             let (source, sessions) = (Arc::clone(&source), state.sessions.clone());
-            let (hub, commands) = Hub::new(source, settings.clone(), sessions, stop.clone());
+            let (mut hub, commands) = Hub::new(source, settings.clone(), sessions, stop.clone());
+            hub.may_turn(turned.clone());
+            let common = hub.exchanges(commands);
             tasks.spawn(hub.run());
-            commands
+            common
         });
         let slots = Arc::new(Semaphore::new(launch.process.max_processes.min(Semaphore::MAX_PERMITS)));
         let (name, exchanges) = (launch.name.clone(), OnceCell::new());
-        Self(Arc::new(Inner { name, source, settings, common, exchanges, adapted, slots, tasks, stop, state }))
+        Self(Arc::new(Inner { name, source, settings, common, turned, exchanges, adapted, slots, tasks, stop, state }))
+    }
+
+    /// The server does not shake hands, and speaks 2026-07-28.
+    pub fn turn(&self) {
+        if !self.has_turned() {
+            tracing::info!("clients of older revisions are translated");
+        }
+        self.0.turned.cancel();
+    }
+
+    /// Whether that is known.
+    pub fn has_turned(&self) -> bool {
+        self.0.turned.is_cancelled()
     }
 
     /// Where requests of 2026-07-28 go; `None` when the server does not speak that, or cannot be asked now. All of them
@@ -158,16 +177,22 @@ impl<C: Connect> Server<C> {
 
     /// A place for one more process; none is needed where all share one.
     fn slot(&self) -> Result<Option<OwnedSemaphorePermit>, Unavailable> {
-        let slot = match self.0.common {
-            Some(_) => return Ok(None),
-            None => Arc::clone(&self.0.slots).try_acquire_owned().map_err(|_| {
-                self.refuse("has as many processes as it may (`maxProcesses`); try again when a session has ended")
-            })?,
-        };
+        if self.is_shared() {
+            return Ok(None);
+        }
+        let slot = Arc::clone(&self.0.slots).try_acquire_owned().map_err(|_| {
+            self.refuse("has as many processes as it may (`maxProcesses`); try again when a session has ended")
+        })?;
         if !self.0.state.has_room(Memory::of_container()) {
             return Err(self.refuse("has no memory for one more process; try again when a session has ended"));
         }
         Ok(Some(slot))
+    }
+
+    /// The connection that sessions share, if they do.
+    async fn shared(&self) -> Option<&Exchanges> {
+        let newer = if self.has_turned() { self.modern().await } else { None };
+        newer.or(self.0.common.as_ref())
     }
 
     async fn session(
@@ -177,14 +202,15 @@ impl<C: Connect> Server<C> {
         slot: Option<OwnedSemaphorePermit>,
     ) -> Result<SessionHandle, Unavailable> {
         let id = SessionId::random().map_err(|error| self.refuse(&format!("has no random numbers: {error}")))?;
-        if let Some(common) = &self.0.common {
-            let (reply, opened) = oneshot::channel();
-            let attach = Command::Attach(Attach { id, caller, transport, reply });
-            common.send(attach).await.map_err(|_| self.refuse("is stopping"))?;
-            return opened.await.map_err(|_| self.refuse("is stopping"));
+        if let Some(shared) = self.shared().await {
+            return shared.attach(id, caller, transport).await.map_err(|_| self.refuse("is stopping"));
         }
         let Inner { source, settings, state, stop, tasks, .. } = &*self.0;
         let (mut hub, commands) = Hub::new(Arc::clone(source), settings.clone(), state.sessions.clone(), stop.clone());
+        // This program's own clients are told, and ask in the newer era.
+        if caller != Caller::internal() {
+            hub.may_turn(self.0.turned.clone());
+        }
         let handle = hub.add(id, caller, transport).ok_or_else(|| self.refuse("is stopping"))?;
         drop(commands);
         tasks.spawn(async move {
@@ -204,7 +230,7 @@ impl<C: Connect> Door for Server<C> {
         if self.0.stop.drain.is_cancelled() {
             return Err(self.refuse("is stopping; connect again"));
         }
-        let slot = self.slot()?;
+        let slot = if self.shared().await.is_some() { None } else { self.slot()? };
         self.session(caller, transport, slot).await
     }
 

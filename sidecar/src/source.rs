@@ -138,6 +138,8 @@ impl Processes {
 impl Connect for Processes {
     type Link = Process;
 
+    const CARRIES_BOTH_ERAS: bool = true;
+
     async fn connect(&self) -> Result<Process, Loss> {
         let program = self.resolve().await?;
         let process = match self.spare() {

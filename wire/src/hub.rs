@@ -56,6 +56,8 @@ pub struct Hub<C: Connect> {
     last_exchange: Clock,
     /// That of the call in which clients may be asked.
     lease: Option<Lease>,
+    /// Cancelled when the server has shown itself to be of 2026-07-28 alone.
+    turned: CancellationToken,
     stop: Stop,
 }
 
@@ -118,6 +120,7 @@ impl<C: Connect> Hub<C> {
             look_for_idle,
             last_exchange: Clock::ZERO,
             lease: None,
+            turned: CancellationToken::new(),
             stop,
         };
         (hub, tx)
@@ -126,6 +129,15 @@ impl<C: Connect> Hub<C> {
     /// Sends requests that stand alone; `commands` is what [`Self::new`] gave.
     pub fn exchanges(&self, commands: mpsc::Sender<Command>) -> Exchanges {
         Exchanges::new(commands, Arc::clone(&self.departures))
+    }
+
+    /// A server that refuses to shake hands because it is of 2026-07-28 is used as one of that, where its links carry it.
+    /// `turned` is cancelled then.
+    pub fn may_turn(&mut self, turned: CancellationToken) {
+        if C::CARRIES_BOTH_ERAS {
+            self.turned = turned;
+            self.mux.may_turn();
+        }
     }
 
     /// Adds a session before the hub runs.
@@ -202,6 +214,10 @@ impl<C: Connect> Hub<C> {
                     }
                 }
                 Out::Hopeless(loss) => self.failed(&loss),
+                Out::Turned => {
+                    self.turned.cancel();
+                    self.link = Connection::None;
+                }
                 Out::ToClient { session, relation, message } => {
                     if matches!(relation, Relation::Answer(_))
                         && let Some(version) = self.mux.version(session)

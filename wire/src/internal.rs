@@ -98,6 +98,11 @@ impl InternalClient {
         Ok(Self { handle, frames, next_id: 0, notifications: VecDeque::new() })
     }
 
+    /// Whether the server has agreed on a revision.
+    pub fn has_shaken_hands(&self) -> bool {
+        self.handle.version().is_some()
+    }
+
     /// Waits for the next notification.
     pub async fn notification(&mut self) -> Result<Message, CallError> {
         loop {

@@ -47,6 +47,9 @@ pub trait Connect: Send + Sync + 'static {
     /// What it makes.
     type Link: Link;
 
+    /// Whether its links carry single requests of 2026-07-28 as well as conversations of older revisions.
+    const CARRIES_BOTH_ERAS: bool = false;
+
     /// Makes one. On failure says why, for those who wait for it.
     fn connect(&self) -> impl Future<Output = Result<Self::Link, Loss>> + Send;
 

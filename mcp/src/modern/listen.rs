@@ -18,7 +18,7 @@ pub struct Filter {
 }
 
 /// The notifications of changed lists, the key that asks for each, and the capability of a server that tells it.
-const LISTS: [(&str, &str, &str); 3] = [
+pub const LISTS: [(&str, &str, &str); 3] = [
     ("notifications/tools/list_changed", "toolsListChanged", "tools"),
     ("notifications/prompts/list_changed", "promptsListChanged", "prompts"),
     ("notifications/resources/list_changed", "resourcesListChanged", "resources"),

@@ -18,7 +18,8 @@ const CACHED: [&str; 5] =
 const HINTS: &str = r#""ttlMs":0,"cacheScope":"private","#;
 
 /// What only the newer envelope has. A server that speaks both eras would take a request with these for one of the newer.
-const NEWER: [&str; 4] = [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO, meta::LOG_LEVEL];
+pub(super) const NEWER: [&str; 4] =
+    [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO, meta::LOG_LEVEL];
 
 /// What a request has that is sent again with answers ([`super::parked`]).
 const AGAIN: [&str; 2] = ["inputResponses", "requestState"];
@@ -184,7 +185,7 @@ mod tests {
                 };
                 let there = envelope::parse(message.with(edits).into_bytes(), 1 << 20).unwrap().into_messages();
                 assert_eq!((there[0].kind(), there[0].id()), (message.kind(), message.id()));
-                assert!(message.kind() != Kind::Result || there[0].at(&["resultType"]) == Some("\"complete\""));
+                assert!(message.kind() != Kind::Result || there[0].at(&["resultType"]).is_some());
             }
         }
     }

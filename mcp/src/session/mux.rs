@@ -16,7 +16,9 @@
 //! request with what comes up meanwhile: it ends with the answer, and when it ends before, the request is cancelled
 //! (Streamable HTTP, "Cancellation"). What such a server sends beside answers names the request that it is about; only
 //! log lines do not, and are delivered where a single request under way has asked for any. A task is its owner's alone:
-//! the server does not know who asks.
+//! the server does not know who asks. Sessions of clients of older revisions share such a connection ([`Mux::attach`], not
+//! [`Mux::enter`]): each of their requests is stamped with what the client said of itself, what the server asks by a result
+//! is asked of the client, and one stream of changes is held open for all of them (`unrolled`, `rounds`, `folded`).
 //!
 //! [`Sharing::Adapted`] is the same for clients, before a server of an older revision. This side shakes hands once, and
 //! declares what all clients of the connection have declared ([`Config::asking`]): what the server then asks in the middle
@@ -34,21 +36,27 @@ use self::calls::{Call, Question};
 use self::link::{Link, Queued};
 use self::parked::Parked;
 use self::pending::Pending;
+use self::unrolled::Unrolled;
 use super::SessionKey;
 use super::filter::ToolFilter;
 use crate::envelope::{RequestId, code};
 use crate::json::Rope;
 use crate::modern::listen::Filter;
+use crate::modern::stamp::Client;
 use crate::version::Version;
 
 mod adapted;
 mod calls;
 mod client;
 mod exchanges;
+mod folded;
 mod link;
 mod parked;
 mod pending;
+mod rounds;
 mod server;
+mod turn;
+mod unrolled;
 mod upkeep;
 
 pub use self::calls::REQUEST_TIMEOUT;
@@ -68,7 +76,7 @@ pub enum Sharing {
     Exclusive,
     /// Every session's.
     Common,
-    /// Every request's, each of which stands alone.
+    /// Every request's, each of which stands alone, and every session's of a client of an older revision.
     Exchanges,
     /// The same, where the server is of an older revision.
     Adapted,
@@ -124,6 +132,9 @@ pub enum Out {
     /// The server does not shake hands: this connection is of no use. What waits for it is to be told so by
     /// [`Mux::unavailable`].
     Hopeless(Loss),
+    /// The server does not shake hands, for it is of 2026-07-28: this connection is of no use, and one is wanted that
+    /// carries single requests, as [`Sharing::Exchanges`]. See [`Mux::may_turn`].
+    Turned,
 }
 
 /// What a message to a client belongs to.
@@ -184,6 +195,7 @@ pub struct Mux {
     next_session: u64,
     handshake: Handshake,
     callers: Callers,
+    unrolled: Unrolled,
     out: VecDeque<Out>,
     dropped: u64,
 }
@@ -191,8 +203,10 @@ pub struct Mux {
 /// What is known of a session.
 #[derive(Debug, Default)]
 struct Session {
-    /// Whose it is, where the server's tasks outlive it.
+    /// Whose it is, where it is a single request.
     owner: Option<Arc<str>>,
+    /// What it said of itself when it shook hands, where the server does not.
+    client: Option<Box<Client>>,
     version: Option<Version>,
     /// The place of the level it set in [`upkeep::LOG_LEVELS`].
     log_level: Option<usize>,
@@ -214,6 +228,8 @@ struct Handshake {
     result: Option<Box<str>>,
     /// Whether this server was told `notifications/initialized`.
     finished: bool,
+    /// Whether a server that does not shake hands may be one of the newer era.
+    may_turn: bool,
 }
 
 /// Whose requests a connection has carried. What a server sends unasked may speak of any of them, whether answered or
@@ -253,6 +269,7 @@ impl Mux {
             next_session: 0,
             handshake: Handshake::default(),
             callers: Callers::Nobody,
+            unrolled: Unrolled::default(),
             out: VecDeque::new(),
             dropped: 0,
         }
@@ -266,7 +283,7 @@ impl Mux {
         key
     }
 
-    /// Adds a session of `owner` under a key that the caller sees to be used once.
+    /// Adds a single request of `owner` under a key that the caller sees to be used once.
     pub fn enter(&mut self, session: SessionKey, owner: Arc<str>) {
         self.sessions.insert(session, Session { owner: Some(owner), ..Session::default() });
     }
@@ -291,6 +308,7 @@ impl Mux {
                 self.release(&uri);
             }
         }
+        self.leave_unrolled(session);
     }
 
     /// The revision a session has negotiated, once it has.
@@ -306,7 +324,11 @@ impl Mux {
 
     /// Whether a server is needed now: something waits for one, or a session stands open that one had accepted.
     pub fn wants_server(&self) -> bool {
-        let settled = self.handshake.accepted.is_some() || self.config.sharing == Sharing::Common;
+        let settled = match self.config.sharing {
+            Sharing::Common => true,
+            Sharing::Exchanges => self.has_greeted(),
+            Sharing::Exclusive | Sharing::Adapted => self.handshake.accepted.is_some(),
+        };
         !self.queue.is_empty() || (settled && !self.sessions.is_empty())
     }
 
@@ -315,7 +337,7 @@ impl Mux {
         Load {
             sessions: self.sessions.len(),
             calls: self.calls.len(),
-            questions: self.questions.len() + self.parked.questions(),
+            questions: self.questions.len() + self.parked.questions() + self.unrolled.asked(),
             queued: self.queue.len(),
         }
     }

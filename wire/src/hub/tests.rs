@@ -20,18 +20,28 @@ enum Server {
     Hanging,
     /// Answers everything, but `slow` only after three seconds.
     Working,
+    /// Refuses to shake hands, and is not to be sent anything over the same link then.
+    Newer,
 }
 
-struct Answers(VecDeque<(Instant, Message)>);
+#[derive(Default)]
+struct Answers {
+    due: VecDeque<(Instant, Message)>,
+    is_newer: bool,
+    refused: bool,
+}
 
 impl Connect for Server {
     type Link = Answers;
+
+    const CARRIES_BOTH_ERAS: bool = true;
 
     async fn connect(&self) -> Result<Answers, Loss> {
         match self {
             Self::Broken => Err(Loss { message: "broken".to_owned(), data: None }),
             Self::Hanging => std::future::pending().await,
-            Self::Working => Ok(Answers(VecDeque::new())),
+            Self::Working => Ok(Answers::default()),
+            Self::Newer => Ok(Answers { is_newer: true, ..Answers::default() }),
         }
     }
 }
@@ -40,14 +50,22 @@ impl Link for Answers {
     fn send(&mut self, message: Rope) {
         let message = parse(message);
         let Some(id) = message.id() else { return };
+        assert!(!self.refused, "a process is of one era for life");
         let delay = if message.method() == "slow" { 3 * SECOND } else { Duration::ZERO };
-        self.0.push_back((Instant::now() + delay, Message::result(&id, r#"{"protocolVersion":"2025-06-18"}"#)));
+        self.refused = self.is_newer && message.method() == "initialize";
+        let known = r#"{"supported":["2026-07-28"]}"#;
+        let answer = match (self.refused, message.method()) {
+            (true, _) => Message::error(Some(&id), -32022, "no", Some(known)),
+            (_, "server/discover") => Message::result(&id, r#"{"supportedVersions":["2026-07-28"],"capabilities":{}}"#),
+            _ => Message::result(&id, r#"{"protocolVersion":"2025-06-18"}"#),
+        };
+        self.due.push_back((Instant::now() + delay, answer));
     }
 
     async fn next(&mut self) -> Event {
-        let Some((at, message)) = self.0.front().cloned() else { return std::future::pending().await };
+        let Some((at, message)) = self.due.front().cloned() else { return std::future::pending().await };
         tokio::time::sleep_until(at).await;
-        self.0.pop_front();
+        self.due.pop_front();
         Event::Message(message)
     }
 
@@ -80,6 +98,7 @@ struct Session {
     frames: StreamRx,
     registry: Registry,
     stop: Stop,
+    turned: CancellationToken,
 }
 
 impl Session {
@@ -87,11 +106,13 @@ impl Session {
         let (registry, stop) = (Registry::default(), Stop::default());
         let (mut hub, commands) =
             Hub::new(Arc::new(server), settings(Sharing::Exclusive), registry.clone(), stop.clone());
+        let turned = CancellationToken::new();
+        hub.may_turn(turned.clone());
         let handle = hub.add(SessionId::random().unwrap(), Caller::anonymous(), transport).unwrap();
         drop(commands);
         tokio::spawn(hub.run());
         let frames = handle.listen(None).await.unwrap();
-        Self { handle, frames, registry, stop }
+        Self { handle, frames, registry, stop, turned }
     }
 
     /// The answer to a request, and how long it took.
@@ -122,6 +143,17 @@ async fn a_session_is_idle_from_its_last_answer_on() {
     assert!(session.is_open(), "its call took longer than it may be idle, but it was not");
     tokio::time::sleep(SECOND).await;
     assert!(!session.is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_of_the_newer_revision_alone_is_gone_on_with_over_another_link() {
+    let mut session = Session::new(Server::Newer, Transport::Streamable).await;
+    let (hello, _) = session.ask("initialize").await;
+    assert_eq!((hello.kind(), hello.str_at(&["protocolVersion"]).as_deref()), (Kind::Result, Some("2025-11-25")));
+    assert!(session.turned.is_cancelled());
+    let mut session = Session::new(Server::Working, Transport::Streamable).await;
+    session.ask("initialize").await;
+    assert!(!session.turned.is_cancelled());
 }
 
 #[tokio::test(start_paused = true)]

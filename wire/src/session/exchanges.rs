@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mcp::envelope::Message;
 use mcp::modern::mirrored::Mirrored;
 use mcp::session::SessionKey;
-use mcp::session::streams::Carrier;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use mcp::session::streams::{Carrier, Transport};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::stream::stream;
-use super::{Caller, Command, Departures, Ended, StreamRx};
+use super::{Attach, Caller, Command, Departures, Ended, SessionHandle, SessionId, StreamRx};
 
-/// Sends requests of 2026-07-28 to the task that owns a server connection. Cheap to clone.
+/// The key of the first; sessions of the same task are counted from 1 on.
+const FIRST: u64 = 1 << 63;
+
+/// Sends requests of 2026-07-28, and opens sessions, at the task that owns a server connection. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Exchanges {
     commands: mpsc::Sender<Command>,
@@ -38,7 +41,8 @@ impl Exchanges {
     /// For the task that takes `commands` and is told of connections that end by `departures`. All requests to one task
     /// must come from clones of one value.
     pub fn new(commands: mpsc::Sender<Command>, departures: Arc<Departures>) -> Self {
-        Self { commands, departures, next: Arc::default(), mirrored: watch::Sender::default(), lease: None }
+        let (next, mirrored) = (Arc::new(AtomicU64::new(FIRST)), watch::Sender::default());
+        Self { commands, departures, next, mirrored, lease: None }
     }
 
     /// The same with a lease, which the task holds until the call that is sent has ended.
@@ -66,6 +70,13 @@ impl Exchanges {
     /// Says which they are.
     pub fn set_mirrored(&self, mirrored: Mirrored) {
         self.mirrored.send_replace(Arc::new(mirrored));
+    }
+
+    /// Opens a session over the same connection.
+    pub async fn attach(&self, id: SessionId, caller: Caller, transport: Transport) -> Result<SessionHandle, Ended> {
+        let (reply, opened) = oneshot::channel();
+        self.commands.send(Command::Attach(Attach { id, caller, transport, reply })).await.map_err(|_| Ended)?;
+        opened.await.map_err(|_| Ended)
     }
 
     /// Sends a request or notification; waits while the task's queue is full. What comes back ends with the answer. Who

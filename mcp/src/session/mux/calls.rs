@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::rounds::Again;
 use super::{Loss, Mux, Out, Relation, Sharing};
 use crate::envelope::{Message, RequestId};
 use crate::json;
@@ -15,6 +16,7 @@ pub const REQUEST_TIMEOUT: i32 = -32001;
 /// A request may be worked on for this many request timeouts, whatever is reported of it, and a question may wait for
 /// its answer as long (lifecycle, "Timeouts": a hard maximum).
 const MAX_EXTENSIONS: u32 = 60;
+pub(super) const LATE: &str = "the client did not answer in time";
 
 /// A request that the server has yet to answer.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(super) struct Call {
     pub(super) uri: Option<Box<str>>,
     /// Whether the client asked for log lines (2026-07-28, "Logging").
     pub(super) wants_log: bool,
+    /// What it takes to make it again, where a server of 2026-07-28 may ask a client of an older revision meanwhile.
+    pub(super) again: Option<Box<Again>>,
     hard_deadline: Clock,
 }
 
@@ -59,12 +63,17 @@ pub(super) struct Question {
 impl Call {
     pub(super) fn new(asker: Asker, method: &str) -> Self {
         let (token, uri, hard_deadline) = (None, None, Clock::MAX);
-        Self { asker, method: method.into(), token, as_task: false, uri, wants_log: false, hard_deadline }
+        Self { asker, method: method.into(), token, as_task: false, uri, wants_log: false, again: None, hard_deadline }
     }
 
     /// Whether it goes on until somebody ends it (2026-07-28, "Subscriptions").
     pub(super) fn is_listen(&self) -> bool {
         &*self.method == LISTEN
+    }
+
+    /// Whether it waits for its client, and for nobody else.
+    pub(super) fn is_asking(&self) -> bool {
+        self.again.as_ref().is_some_and(|again| again.is_asking())
     }
 
     fn is_of(&self, session: SessionKey) -> bool {
@@ -76,8 +85,9 @@ impl Mux {
     /// When [`Self::expire`] wants to be called.
     pub fn deadline(&self) -> Option<Clock> {
         let queued = self.queue.front().map(|queued| queued.deadline);
-        let waiting = self.calls.deadline().into_iter().chain(self.questions.deadline());
-        queued.into_iter().chain(waiting).chain(self.parked.deadline()).min()
+        let own = [self.parked.deadline(), self.unrolled.deadline()];
+        let others = [self.calls.deadline(), self.questions.deadline()];
+        queued.into_iter().chain(own.into_iter().chain(others).flatten()).min()
     }
 
     /// Ends the calls and questions whose time is up, and the waiting for a server.
@@ -93,12 +103,15 @@ impl Mux {
             }
         }
         while let Some((id, _)) = self.questions.due(now) {
-            let text = "the client did not answer in time";
-            self.take_back(id, text, Some(REQUEST_TIMEOUT));
+            self.take_back(id, LATE, Some(REQUEST_TIMEOUT));
         }
+        self.expire_unrolled(now);
     }
 
     fn waits_for_client(&self, call: &Call) -> bool {
+        if call.is_asking() {
+            return true;
+        }
         let Asker::Client { session, .. } = call.asker else { return matches!(call.asker, Asker::Parked) };
         self.questions.iter().any(|(_, question)| question.session == session)
     }
@@ -121,6 +134,7 @@ impl Mux {
                 .push_back(Out::Hopeless(Loss { message: text, data: Some(r#"{"failure":"timeout"}"#.to_owned()) }));
         }
         self.cancel_at_server(id, &call, "the request timed out");
+        self.forget_asked(id, "the request timed out");
         self.fail(call, REQUEST_TIMEOUT, &text, None);
     }
 
@@ -144,6 +158,19 @@ impl Mux {
         call.hard_deadline = now.saturating_add(limit.max(self.hard_limit()));
         self.calls.insert(self.next_id, now.saturating_add(limit), call);
         self.next_id
+    }
+
+    /// Enters a call again; its hard limit stays.
+    pub(super) fn reenter(&mut self, id: u64, call: Call, now: Clock) {
+        let deadline = now.saturating_add(self.limit(&call.method).0).min(call.hard_deadline);
+        self.calls.insert(id, deadline, call);
+    }
+
+    /// Enters calls again that wait for their clients.
+    pub(super) fn keep(&mut self, asking: Vec<(u64, Call)>) {
+        for (id, call) in asking {
+            self.calls.insert(id, call.hard_deadline, call);
+        }
     }
 
     /// Makes a request of this side's own and sends it.
@@ -178,7 +205,9 @@ impl Mux {
     pub(super) fn fail(&mut self, call: Call, code: i32, text: &str, data: Option<&str>) {
         let (session, id) = match call.asker {
             Asker::Client { session, ref id } => (session, id.clone()),
-            Asker::Parked => return self.keep(call, Message::error(Some(&RequestId::from(0)), code, text, data)),
+            Asker::Parked => {
+                return self.keep_answer(call, Message::error(Some(&RequestId::from(0)), code, text, data));
+            }
             Asker::Greeting | Asker::Upkeep => return,
         };
         let message = Message::error(Some(&id), code, text, data);
@@ -199,11 +228,18 @@ impl Mux {
     /// Tells the server that a call is of no interest any more. `initialize` is never cancelled (lifecycle,
     /// "Cancellation").
     pub(super) fn cancel_at_server(&mut self, id: u64, call: &Call, reason: &str) {
-        // A stream that is made here is unknown to the server.
-        let made_here = self.config.sharing == Sharing::Adapted && call.is_listen();
-        if &*call.method != "initialize" && !made_here {
+        if &*call.method != "initialize" && self.is_at_server(call) {
             let params = format!(r#"{{"requestId":{id},"reason":{}}}"#, json::quote(reason));
             self.tell_server(Message::call(None, "notifications/cancelled", Some(&params)));
+        }
+    }
+
+    /// Whether the server knows of a call: not of what is made here, nor of what is asked of a client between two requests.
+    pub(super) fn is_at_server(&self, call: &Call) -> bool {
+        match self.config.sharing {
+            Sharing::Adapted => !call.is_listen(),
+            Sharing::Exchanges => !call.is_asking() && &*call.method != "resources/subscribe",
+            Sharing::Exclusive | Sharing::Common => true,
         }
     }
 

@@ -41,7 +41,7 @@ impl Mux {
     pub(super) fn forward(&mut self, session: SessionKey, message: Message, now: Clock) {
         match message.kind() {
             Kind::Request => self.forward_request(session, &message, now),
-            _ => self.forward_notification(message),
+            _ => self.forward_notification(session, message),
         }
     }
 
@@ -63,6 +63,9 @@ impl Mux {
         }
         if self.config.sharing == Sharing::Adapted && may_name(message, &STATE) && self.resume(session, message, now) {
             return;
+        }
+        if self.unrolls(session) {
+            return self.forward_unrolled(session, message, token, now);
         }
         let edit = match self.before_request(session, message) {
             Verdict::Forward(edit) => edit,
@@ -127,7 +130,7 @@ impl Mux {
     }
 
     /// A name that cannot be read, or is given twice, may be another one to the server.
-    fn check_tool(&self, message: &Message) -> Verdict {
+    pub(super) fn check_tool(&self, message: &Message) -> Verdict {
         let tools = &self.config.tools;
         if tools.is_open() {
             return Verdict::Forward(None);
@@ -151,9 +154,10 @@ impl Mux {
         self.sessions.get(&session).is_some_and(|state| state.tasks.iter().any(|known| **known == *id))
     }
 
-    fn forward_notification(&mut self, message: Message) {
-        // A shared server shook hands with this side, which has neither roots nor progress to report.
-        if self.config.sharing.greets() {
+    fn forward_notification(&mut self, session: SessionKey, message: Message) {
+        // A shared server shook hands with this side, which has neither roots nor progress to report. One of the newer
+        // revision is told nothing but cancellations.
+        if self.config.sharing.greets() || self.unrolls(session) {
             return;
         }
         if message.method() == "notifications/initialized" && std::mem::replace(&mut self.handshake.finished, true) {
@@ -176,8 +180,10 @@ impl Mux {
         match found.map(|(own, call)| (own, &*call.method)) {
             Some((_, "initialize")) | None => self.dropped += 1,
             Some((own, _)) => {
-                self.calls.remove(own);
-                self.tell_server(message.with([message.edit(raw, own.to_string())]));
+                if self.calls.remove(own).is_some_and(|call| self.is_at_server(&call)) {
+                    self.tell_server(message.with([message.edit(raw, own.to_string())]));
+                }
+                self.forget_asked(own, "the request was cancelled");
                 self.abandon(session, id);
             }
         }
@@ -189,6 +195,9 @@ impl Mux {
 
     /// The answer to a question, which takes the question's place: the calls it may belong to go on now.
     fn forward_answer(&mut self, session: SessionKey, message: &Message, now: Clock) {
+        if self.unrolls(session) {
+            return self.take_reply(session, message, now);
+        }
         let id = message.id().and_then(|id| id.as_u64());
         let asked = id.filter(|id| self.questions.get(*id).is_some_and(|question| question.session == session));
         let Some(question) = asked.and_then(|id| self.questions.remove(id)) else { return self.dropped += 1 };
@@ -199,7 +208,7 @@ impl Mux {
     }
 
     /// Answers a client's request from here.
-    fn answer(&mut self, session: SessionKey, request: &Message, result: &str) {
+    pub(super) fn answer(&mut self, session: SessionKey, request: &Message, result: &str) {
         let Some(id) = request.id() else { return };
         let message = Message::result(&id, result);
         self.deliver(session, Relation::Answer(id), message);

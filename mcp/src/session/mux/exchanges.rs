@@ -6,28 +6,38 @@ use super::{MAX_TASKS, Mux, Relation};
 use crate::envelope::{Message, RequestId, code};
 use crate::json::{self, Edit};
 use crate::modern::{LISTEN, meta};
-use crate::session::SessionKey;
+use crate::session::{Clock, SessionKey};
 
 impl Mux {
     /// Something on a stream that a request opened, or a log line, which names none: it is delivered where one request
     /// alone can have caused it.
-    pub(super) fn take_aside(&mut self, message: &Message) {
+    pub(super) fn take_aside(&mut self, message: &Message, now: Clock) {
         let own = subscription(message).and_then(|raw| RequestId::from_raw(message.part(raw).into_bytes())?.as_u64());
+        if let Some(own) = own.filter(|own| self.unrolled.is_folded(*own)) {
+            return self.take_folded(own, message, now);
+        }
         let asker = match own {
             Some(own) => self.calls.get(own).and_then(asker),
             None if message.method() == "notifications/message" => self.only_one_that_logs(),
             None => None,
         };
         let Some((session, id)) = asker else { return self.dropped += 1 };
+        if self.unrolls(session) && !self.wants_log(session, message) {
+            return;
+        }
         let text = message.with(subscription_edit(message, &id));
         self.deliver(session, Relation::During(id), text);
     }
 
     /// The server ends a stream that a request opened, which on standard output it does by cancelling that request
     /// ("Subscriptions"). To the client it is the end that HTTP has for it: the result.
-    pub(super) fn take_end(&mut self, message: &Message) {
+    pub(super) fn take_end(&mut self, message: &Message, now: Clock) {
         let raw = message.at(&["requestId"]);
         let own = raw.and_then(|raw| RequestId::from_raw(message.part(raw).into_bytes())?.as_u64());
+        if let Some(own) = own.filter(|own| self.unrolled.is_folded(*own)) {
+            self.calls.remove(own);
+            return self.end_folded(own, None, now);
+        }
         let ended = own.filter(|own| self.calls.get(*own).is_some_and(Call::is_listen));
         let Some(call) = ended.and_then(|own| self.calls.remove(own)) else { return self.dropped += 1 };
         self.end_listening(&call);

@@ -61,9 +61,12 @@ impl Mux {
         for id in questions {
             self.take_back(id, "the server has ended", None);
         }
-        for (_, call) in self.calls.drain() {
+        let (asking, lost) = self.calls.drain().partition::<Vec<_>, _>(|(_, call)| call.is_asking());
+        for (_, call) in lost {
             self.fail(call, code::INTERNAL_ERROR, &loss.message, loss.data.as_deref());
         }
+        self.keep(asking);
+        self.unrolled.lose();
         self.handshake.proposed = None;
         self.task_tokens.clear();
         self.owned_tasks.clear();
@@ -93,11 +96,12 @@ impl Mux {
         for Queued { session, message, .. } in std::mem::take(&mut self.queue) {
             self.forward(session, message, now);
         }
+        self.restore_unrolled(now);
     }
 
     /// Keeps a message until the server can be written to.
     pub(super) fn wait(&mut self, session: SessionKey, message: Message, now: Clock) {
-        if message.kind() == Kind::Notification && self.config.sharing.greets() {
+        if message.kind() == Kind::Notification && (self.config.sharing.greets() || self.unrolls(session)) {
             return self.dropped += 1;
         }
         let deadline = now.saturating_add(self.config.connect_timeout);

@@ -158,7 +158,7 @@ impl Mux {
     }
 
     /// A parked call has ended: its client is told when it asks.
-    pub(super) fn keep(&mut self, call: Call, answer: Message) {
+    pub(super) fn keep_answer(&mut self, call: Call, answer: Message) {
         let Some(Lent { stage: Stage::Parked { state, until }, who, .. }) = self.parked.lent.take() else {
             return self.dropped += 1;
         };

@@ -8,6 +8,8 @@ use crate::json::{self, Edit, Rope};
 use crate::session::filter::keep;
 use crate::session::{Clock, SessionKey};
 
+pub(super) const UNHEARD: &str = "the client cannot be asked: it takes no event stream";
+
 impl Mux {
     /// A message of the server.
     pub fn from_server(&mut self, message: Message, now: Clock) {
@@ -34,10 +36,15 @@ impl Mux {
         let Some((own, call)) = id.and_then(|id| Some((id, self.calls.remove(id)?))) else {
             return self.dropped += 1;
         };
+        if self.is_of_newer(&call, message) {
+            return self.turn(call, now);
+        }
         match &call.asker {
             Asker::Greeting => self.take_greeting(message, now),
+            Asker::Upkeep if call.is_listen() => self.end_folded(own, Some(message), now),
             Asker::Upkeep => {}
-            Asker::Parked => self.keep(call, message.clone()),
+            Asker::Parked => self.keep_answer(call, message.clone()),
+            Asker::Client { session, .. } if self.unrolls(*session) => self.take_unrolled(own, call, message, now),
             Asker::Client { session, id } => {
                 self.note_answer(*session, own, &call, message);
                 let answer = match self.config.sharing {
@@ -144,10 +151,12 @@ impl Mux {
     pub fn refuse_unheard(&mut self, message: &Rope) -> bool {
         let parsed = envelope::parse(message.clone().into_bytes(), usize::MAX);
         let Ok(Incoming::Single(message)) = parsed else { return false };
+        if self.give_up_unheard(&message) {
+            return true;
+        }
         let asked = message.id().filter(|_| message.kind() == Kind::Request).and_then(|id| id.as_u64());
         let Some(question) = asked.and_then(|id| self.questions.remove(id)) else { return false };
-        let text = "the client cannot be asked: it takes no event stream";
-        self.tell_server(Message::error(Some(&question.id), code::INTERNAL_ERROR, text, None));
+        self.tell_server(Message::error(Some(&question.id), code::INTERNAL_ERROR, UNHEARD, None));
         true
     }
 
@@ -164,8 +173,8 @@ impl Mux {
     fn take_notification(&mut self, message: Message, now: Clock) {
         match (message.method(), self.config.sharing) {
             ("notifications/progress", _) => self.take_progress(&message, now),
-            ("notifications/cancelled", Sharing::Exchanges) => self.take_end(&message),
-            (_, Sharing::Exchanges) => self.take_aside(&message),
+            ("notifications/cancelled", Sharing::Exchanges) => self.take_end(&message, now),
+            (_, Sharing::Exchanges) => self.take_aside(&message, now),
             (_, Sharing::Adapted) => self.take_change(&message),
             ("notifications/cancelled", _) => self.take_cancel(&message),
             (
@@ -191,7 +200,7 @@ impl Mux {
         }
     }
 
-    fn notify(&mut self, sessions: Vec<SessionKey>, message: &Message) {
+    pub(super) fn notify(&mut self, sessions: Vec<SessionKey>, message: &Message) {
         for session in sessions {
             self.deliver(session, Relation::None, message.clone());
         }

@@ -7,10 +7,14 @@ use crate::session::Clock;
 
 mod adapted;
 mod calls;
+mod chance;
 mod exchanges;
+mod folded;
 mod link;
 mod parked;
+mod rounds;
 mod shared;
+mod unrolled;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -89,6 +93,7 @@ impl Bench {
                     format!("{} {relation} {}", session.0, text(message))
                 }
                 Out::Hopeless(loss) => format!("hopeless: {}", loss.message),
+                Out::Turned => "turned".to_owned(),
             })
             .collect()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::calls::Asker;
 use super::client::Verdict;
 use super::link::Link;
-use super::{Mux, Sharing};
+use super::{Mux, Session, Sharing};
 use crate::envelope::{Message, RequestId, code};
 use crate::json;
 use crate::session::{Clock, SessionKey};
@@ -47,9 +47,7 @@ impl Mux {
         if state.subscriptions.iter().any(|known| **known == *uri) {
             return Verdict::Forward(None);
         }
-        let cost = |uri: &str| size_of::<Box<str>>() + uri.len();
-        let known: usize = state.subscriptions.iter().map(|uri| cost(uri)).sum();
-        if known + cost(&uri) > MAX_SUBSCRIBED {
+        if !state.has_room_for(&uri) {
             let text = "this session is subscribed to too much already; unsubscribe from something first";
             return Verdict::Refuse(code::INTERNAL_ERROR, text.to_owned());
         }
@@ -99,6 +97,14 @@ impl Mux {
             let params = format!(r#"{{"uri":{}}}"#, json::quote(&uri));
             self.ask(Asker::Upkeep, "resources/subscribe", &params, now);
         }
+    }
+}
+
+impl Session {
+    /// Whether it may be subscribed to one more resource.
+    pub(super) fn has_room_for(&self, uri: &str) -> bool {
+        let cost = |uri: &str| size_of::<Box<str>>() + uri.len();
+        self.subscriptions.iter().map(|uri| cost(uri)).sum::<usize>() + cost(uri) <= MAX_SUBSCRIBED
     }
 }
 

@@ -30,6 +30,7 @@ impl World {
                     self.unlink();
                     self.mux.unavailable(&loss);
                 }
+                Out::Turned => panic!("no server of this world is of another era than its connection"),
             }
         }
     }
