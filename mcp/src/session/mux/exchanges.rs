@@ -5,7 +5,7 @@ use super::client::Verdict;
 use super::{MAX_TASKS, Mux, Relation};
 use crate::envelope::{Message, RequestId, code};
 use crate::json::{self, Edit};
-use crate::modern::{LISTEN, meta};
+use crate::modern::{LISTEN, TASKS_EXTENSION, meta};
 use crate::session::SessionKey;
 
 impl Mux {
@@ -64,7 +64,7 @@ impl Mux {
         }
     }
 
-    /// Lets through what is about no task of somebody else.
+    /// Lets through what is about no task of somebody else, and of a client that has any.
     pub(super) fn check_tasks(&self, session: SessionKey, message: &Message) -> Verdict {
         let named: Vec<_> = match message.method() {
             "tasks/get" | "tasks/update" | "tasks/cancel" => vec![message.str_at(&["taskId"])],
@@ -74,6 +74,11 @@ impl Mux {
             }
             _ => Vec::new(),
         };
+        if !named.is_empty()
+            && message.at(&["_meta", meta::CLIENT_CAPABILITIES, "extensions", TASKS_EXTENSION]).is_none()
+        {
+            return Verdict::Lacks(r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#);
+        }
         let owner = self.sessions.get(&session).and_then(|session| session.owner.as_ref());
         let owns = |id: &str| self.owned_tasks.iter().any(|(known, whose)| **known == *id && Some(whose) == owner);
         if named.iter().all(|id| id.as_deref().is_some_and(owns)) {
