@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const START: &str = r#"set -e; env=$("$0" env); eval "$env"; folder=$("$0" path conformance)
 exec node "$folder/node_modules/@modelcontextprotocol/conformance/dist/index.js" "$@""#;
 
+/// The one check of a scenario that the suite gave up in the middle, for an answer that it could not go on with.
+const ABANDONED: &str = "abandoned";
+
 /// What one check has found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,6 +58,9 @@ pub enum Status {
     /// Only told.
     Info,
 }
+
+/// Checks by name, how they went, and how many of the name did.
+type Outcome = BTreeSet<((String, Status), usize)>;
 
 /// What a run has found, by scenario.
 #[derive(Debug, Clone)]
@@ -87,7 +93,7 @@ impl Findings {
         suite.stdin(Stdio::null()).kill_on_drop(true);
         let output = async { suite.output().await.context("cannot run the suite") };
         let output = within(PATIENCE, format!("the suite to end with {what}"), output).await?;
-        let said = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said = || tail(&String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()));
         // 1: something has failed, of which the results tell.
         ensure!(matches!(output.status.code(), Some(0 | 1)), "the suite ended with {}: {}", output.status, said());
         let scenarios = read(folder.path(), prefix).with_context(said)?;
@@ -123,7 +129,9 @@ impl Findings {
         let names: BTreeSet<_> = self.scenarios.keys().chain(other.scenarios.keys()).collect();
         let differ = names.into_iter().filter_map(|name| {
             let (here, there) = (self.outcome(name), other.outcome(name));
-            (here != there).then(|| format!("{name}: {here:?}, and there {there:?}{}", self.reasons(name)))
+            let only = |one: &Outcome, of: &Outcome| one.difference(of).cloned().collect::<Outcome>();
+            let differ = (only(&here, &there), only(&there, &here));
+            (here != there).then(|| format!("{name}: {:?}, and there {:?}{}", differ.0, differ.1, self.reasons(name)))
         });
         report(&differ.collect::<Vec<_>>())
     }
@@ -143,18 +151,24 @@ impl Findings {
     }
 
     /// How often each check went which way. What is only told may depend on the time.
-    fn outcome(&self, scenario: &str) -> BTreeMap<(&str, Status), usize> {
+    fn outcome(&self, scenario: &str) -> Outcome {
         let mut outcome = BTreeMap::new();
         for check in self.scenarios.get(scenario).into_iter().flatten().filter(|check| check.status != Status::Info) {
-            *outcome.entry((check.id.as_str(), check.status)).or_default() += 1;
+            *outcome.entry((check.id.clone(), check.status)).or_default() += 1;
         }
-        outcome
+        outcome.into_iter().collect()
     }
 
     fn reasons(&self, scenario: &str) -> String {
         let reason = |check: &Check| Some(format!("\n    {}: {}", check.id, check.error_message.as_ref()?));
         self.scenarios.get(scenario).into_iter().flatten().filter_map(reason).collect()
     }
+}
+
+/// The last lines of a text.
+fn tail(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 fn ids(checks: &[Check], status: Status) -> BTreeSet<&str> {
@@ -172,8 +186,11 @@ fn read(folder: &Path, prefix: &str) -> Result<BTreeMap<String, Vec<Check>>> {
         let entry = entry?;
         let name = entry.file_name().into_string().ok().context("a scenario has a name")?;
         let scenario = scenario(&name, prefix).with_context(|| format!("{name} is no name of a result"))?;
-        let checks = std::fs::read(entry.path().join("checks.json")).with_context(|| format!("no checks of {name}"))?;
-        scenarios.insert(scenario.to_owned(), serde_json::from_slice(&checks)?);
+        let checks = match std::fs::read(entry.path().join("checks.json")) {
+            Ok(checks) => serde_json::from_slice(&checks)?,
+            Err(_) => vec![Check { id: ABANDONED.to_owned(), status: Status::Failure, error_message: None }],
+        };
+        scenarios.insert(scenario.to_owned(), checks);
     }
     Ok(scenarios)
 }
