@@ -5,7 +5,7 @@ use super::client::Verdict;
 use super::{MAX_TASKS, Mux, Relation};
 use crate::envelope::{Message, RequestId, code};
 use crate::json::{self, Edit};
-use crate::modern::{LISTEN, TASKS_EXTENSION, meta};
+use crate::modern::{LISTEN, meta};
 use crate::session::SessionKey;
 
 impl Mux {
@@ -74,9 +74,8 @@ impl Mux {
             }
             _ => Vec::new(),
         };
-        if !named.is_empty()
-            && message.at(&["_meta", meta::CLIENT_CAPABILITIES, "extensions", TASKS_EXTENSION]).is_none()
-        {
+        let extension = ["_meta", meta::CLIENT_CAPABILITIES, "extensions", crate::modern::TASKS_EXTENSION];
+        if !named.is_empty() && message.at(&extension).is_none() {
             return Verdict::Lacks(r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#);
         }
         let owner = self.sessions.get(&session).and_then(|session| session.owner.as_ref());
