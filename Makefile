@@ -116,6 +116,7 @@ chart: compiled ## the chart, rendered: rights, pods, values; needs Go for Helm,
 .PHONY: e2e
 e2e: compiled ## our programs in front of a server that misbehaves on request
 	$(call say,end-to-end tests)
+	@hack/tools conformance
 	@$(with_tools) && $(cargo_test) $(call tests,$(e2e))
 
 .PHONY: sdk

@@ -32,6 +32,10 @@ pub enum Bin {
     Operator,
     /// `fixture`, the server of [`crate::fixture`].
     Fixture,
+    /// `conformance`, the server for the suite: an example, so that nothing else waits for its SDK.
+    Conformance,
+    /// `conformance_client`, a client for the suite that has a gateway in between.
+    ConformanceClient,
 }
 
 impl Bin {
@@ -45,10 +49,16 @@ impl Bin {
             Self::Sidecar => "mcp-sidecar",
             Self::Operator => "mcp-operator",
             Self::Fixture => "fixture",
+            Self::Conformance => "examples/conformance",
+            Self::ConformanceClient => "examples/conformance_client",
         };
         let test = std::env::current_exe().context("cannot find the running test")?;
         let path = test.parent().and_then(|deps| deps.parent()).context("the test has no directory")?.join(name);
-        ensure!(path.is_file(), "{} is missing: build it first, with `cargo build --workspace --bins`", path.display());
+        ensure!(
+            path.is_file(),
+            "{} is missing: build it first, with `cargo build --workspace --all-targets`",
+            path.display()
+        );
         Ok(path)
     }
 

@@ -8,6 +8,7 @@
 pub mod chart;
 pub mod client;
 pub mod cluster;
+pub mod conformance;
 pub mod document;
 pub mod fixture;
 pub mod harness;

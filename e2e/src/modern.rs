@@ -149,8 +149,8 @@ impl Answer {
     }
 }
 
-/// A name as it stands in a header.
-fn coded(name: &str) -> Cow<'_, str> {
+/// A name or a value as it stands in a header.
+pub fn coded(name: &str) -> Cow<'_, str> {
     if name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return name.into();
     }

@@ -106,7 +106,7 @@ async fn an_answer_alone_on_a_stream_that_has_begun_is_there_for_whoever_resumes
         "params": {"name": "sleep", "arguments": {"ms": 400}}});
     let mut posted = stream(&client, silent.to_string()).await.unwrap();
     let primer = take(&mut posted, 1).await.unwrap().remove(0);
-    assert_eq!(gist(&primer), "primer");
+    assert_eq!((gist(&primer).as_str(), primer.retry), ("primer", Some(1000)));
     drop(posted);
     let primer = primer.id.unwrap();
     // Once while the call is under way, and once when all is over.

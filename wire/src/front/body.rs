@@ -25,6 +25,9 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(14);
 /// should find it. No event: there is no data.
 const RECONNECT: &[u8] = b"retry: 500\n\n";
 
+/// After what time a client is to resume a stream that breaks: what SDKs wait by themselves.
+const RESUME: Duration = Duration::from_secs(1);
+
 /// A session's stream as a response body.
 #[derive(Debug)]
 pub struct EventBody {
@@ -59,12 +62,13 @@ impl EventBody {
         self
     }
 
-    /// Starts with an event without data, so that the client can resume from here (2025-11-25).
+    /// Starts with an event without data, so that the client can resume from here, and is told when (2025-11-25).
     #[must_use]
     pub fn primed(mut self) -> Self {
         if let Some(stream) = self.frames.id() {
             let id = mcp::session::streams::EventId { stream, number: 0 }.to_string();
-            self.put(encode(&EventHead { id: Some(&id), ..EventHead::default() }, []));
+            let head = EventHead { id: Some(&id), retry: Some(RESUME), ..EventHead::default() };
+            self.put(encode(&head, []));
         }
         self
     }

@@ -19,6 +19,7 @@ impl Accepts {
         match self {
             Self { json: false, .. } => Carrier::Events,
             Self { events: false, .. } => Carrier::Plain,
+            Self { events_first: true, .. } => Carrier::Events,
             Self { .. } => Carrier::Undecided,
         }
     }
@@ -55,7 +56,12 @@ impl First {
                 None => return Self::Ended,
                 Some(Frame::Refused(refused)) => return Self::Refused(*refused),
                 Some(Frame::Message(delivery)) if delivery.last && delivery.message.is_empty() => return Self::Nothing,
-                Some(Frame::Message(delivery)) if delivery.last && accepts.json => {
+                // An error is plain whenever it can be: its status says something, too.
+                Some(Frame::Message(delivery))
+                    if delivery.last
+                        && accepts.json
+                        && (!accepts.events_first || error(&delivery.message).is_some()) =>
+                {
                     return Self::Plain(delivery.message);
                 }
                 Some(frame) if accepts.events => return Self::Stream(Some(frame)),

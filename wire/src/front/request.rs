@@ -106,17 +106,23 @@ pub(super) fn unbatched(incoming: Incoming, version: Option<Version>) -> Result<
 pub(super) struct Accepts {
     pub(super) json: bool,
     pub(super) events: bool,
+    /// Whether it names events before JSON, as those do that would rather have a stream.
+    pub(super) events_first: bool,
 }
 
 impl Accepts {
     /// From the `Accept` headers; a client that sends none takes anything (RFC 9110, 12.5.1).
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let mut accepts = Self { json: !headers.contains_key(ACCEPT), events: !headers.contains_key(ACCEPT) };
+        let anything = !headers.contains_key(ACCEPT);
+        let mut accepts = Self { json: anything, events: anything, events_first: false };
         let values = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
         for range in values.flat_map(|value| value.split(',')) {
             match range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-                "*/*" => accepts = Self { json: true, events: true },
-                "application/json" | "application/*" => accepts.json = true,
+                "*/*" => accepts = Self { json: true, events: true, ..accepts },
+                "application/json" | "application/*" => {
+                    accepts.events_first = accepts.events && !accepts.json;
+                    accepts.json = true;
+                }
                 "text/event-stream" | "text/*" => accepts.events = true,
                 _ => {}
             }
@@ -151,13 +157,14 @@ mod tests {
     fn accept_is_read_as_ranges_and_its_absence_as_anything() {
         let of = |value: Option<&'static str>| {
             let headers = value.map(|value| (ACCEPT, axum::http::HeaderValue::from_static(value)));
-            let Accepts { json, events } = Accepts::of(&headers.into_iter().collect());
-            (json, events)
+            let Accepts { json, events, events_first } = Accepts::of(&headers.into_iter().collect());
+            (json, events, events_first)
         };
-        assert_eq!(of(None), (true, true));
-        assert_eq!(of(Some("*/*")), (true, true));
-        assert_eq!(of(Some("application/json, text/event-stream")), (true, true));
-        assert_eq!(of(Some("Application/JSON;q=0.9")), (true, false));
-        assert_eq!(of(Some("text/html")), (false, false));
+        assert_eq!(of(None), (true, true, false));
+        assert_eq!(of(Some("*/*")), (true, true, false));
+        assert_eq!(of(Some("application/json, text/event-stream")), (true, true, false));
+        assert_eq!(of(Some("text/event-stream, application/json")), (true, true, true));
+        assert_eq!(of(Some("Application/JSON;q=0.9")), (true, false, false));
+        assert_eq!(of(Some("text/html")), (false, false, false));
     }
 }

@@ -9,7 +9,7 @@ use super::link::Link;
 use super::{MAX_CALLS, Mux, Relation, Sharing};
 use crate::envelope::{Kind, Message, RequestId, code};
 use crate::json::{self, Edit, Rope};
-use crate::modern::{DISCOVER, LISTEN, TASKS_EXTENSION, meta};
+use crate::modern::{self, DISCOVER, LISTEN, TASKS_EXTENSION, meta};
 use crate::session::{Clock, SessionKey};
 use crate::version::Version;
 
@@ -19,6 +19,8 @@ pub(super) enum Verdict {
     /// With this raw result, from here.
     Answer(String),
     Refuse(i32, String),
+    /// For the lack of these client capabilities, as JSON.
+    Lacks(&'static str),
 }
 
 impl Mux {
@@ -71,6 +73,11 @@ impl Mux {
             Verdict::Forward(edit) => edit,
             Verdict::Answer(result) => return self.answer(session, message, &result),
             Verdict::Refuse(code, text) => return self.refuse(session, message, code, &text, None),
+            Verdict::Lacks(needed) => {
+                let data = format!(r#"{{"requiredCapabilities":{needed}}}"#);
+                let text = "Missing required client capability";
+                return self.refuse(session, message, modern::code::MISSING_CAPABILITY, text, Some(&data));
+            }
         };
         let mut call = Call::new(Asker::Client { session, id }, message.method());
         call.token = token.map(|token| message.part(token).into_bytes());

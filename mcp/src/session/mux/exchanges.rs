@@ -74,7 +74,7 @@ impl Mux {
         }
     }
 
-    /// Lets through what is about no task of somebody else.
+    /// Lets through what is about no task of somebody else, and of a client that has any.
     pub(super) fn check_tasks(&self, session: SessionKey, message: &Message) -> Verdict {
         let named: Vec<_> = match message.method() {
             "tasks/get" | "tasks/update" | "tasks/cancel" => vec![message.str_at(&["taskId"])],
@@ -84,6 +84,10 @@ impl Mux {
             }
             _ => Vec::new(),
         };
+        let extension = ["_meta", meta::CLIENT_CAPABILITIES, "extensions", crate::modern::TASKS_EXTENSION];
+        if !named.is_empty() && message.at(&extension).is_none() {
+            return Verdict::Lacks(r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#);
+        }
         let owner = self.sessions.get(&session).and_then(|session| session.owner.as_ref());
         let owns = |id: &str| self.owned_tasks.iter().any(|(known, whose)| **known == *id && Some(whose) == owner);
         if named.iter().all(|id| id.as_deref().is_some_and(owns)) {

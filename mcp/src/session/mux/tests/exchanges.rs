@@ -154,10 +154,12 @@ fn a_task_is_its_owners_alone_and_ends_with_its_server() {
     enter_as(&mut bench, "ann", 1, &call(capabilities));
     bench.server(r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"task","taskId":"7","status":"working"}}"#);
     bench.outs();
-    let get = r#"{"jsonrpc":"2.0","id":9,"method":"tasks/get","params":{"taskId":"7"}}"#;
-    let listen =
-        r#"{"jsonrpc":"2.0","id":9,"method":"subscriptions/listen","params":{"notifications":{"taskIds":["7"]}}}"#;
-    for (at, text) in [(10, get), (20, listen)] {
+    let request = |method: &str, params: &str, meta: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":9,"method":"{method}","params":{{{params},"_meta":{{{meta}}}}}}}"#)
+    };
+    let get = request("tasks/get", r#""taskId":"7""#, capabilities);
+    let listen = request("subscriptions/listen", r#""notifications":{"taskIds":["7"]}"#, capabilities);
+    for (at, text) in [(10, &get), (20, &listen)] {
         enter_as(&mut bench, "bob", at, text);
         let outs = bench.outs();
         assert!(outs.len() == 1 && outs[0].contains(r#"answer {"id":9,"error":{"code":-32602"#), "{outs:?}");
@@ -167,6 +169,10 @@ fn a_task_is_its_owners_alone_and_ends_with_its_server() {
     bench.mux.disconnected(&Loss { message: "gone".to_owned(), data: None });
     bench.mux.connected(bench.now);
     bench.outs();
-    enter_as(&mut bench, "ann", 30, get);
+    enter_as(&mut bench, "ann", 30, &get);
     assert!(bench.outs()[0].contains("-32602"));
+    enter_as(&mut bench, "ann", 31, &request("tasks/get", r#""taskId":"7""#, ""));
+    let refused = &bench.outs()[0];
+    let data = r#""data":{"requiredCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#;
+    assert!(refused.contains("-32021") && refused.contains(data), "{refused}");
 }
