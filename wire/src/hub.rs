@@ -317,7 +317,7 @@ impl<C: Connect> Hub<C> {
                     self.mux.from_client(session, message, now);
                 }
             }
-            Command::Exchange { key, caller, message, stream } => {
+            Command::Exchange { key, caller, message, stream, repeated: _ } => {
                 self.last_exchange = now;
                 self.mux.enter(key, caller.0);
                 self.clients.exchange(key, stream);
