@@ -8,7 +8,7 @@ use crate::header::{self, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION};
 /// What the headers of `request` repeat of its body: names in lower case, and values as they are sent. Headers for
 /// arguments of tools ([`super::mirrored`]) are not among them.
 pub fn of(request: &Message) -> Vec<(&'static str, String)> {
-    let version = request.str_at(&["_meta", meta::PROTOCOL_VERSION]).map(|version| version.into_owned());
+    let version = request.str_at(&["_meta", meta::PROTOCOL_VERSION]).map(std::borrow::Cow::into_owned);
     let name = named_by(request.method()).and_then(|key| request.str_at(&[key]));
     let name = name.map(|name| header::encode(&name).into_owned());
     let all = [(MCP_PROTOCOL_VERSION, version), (MCP_METHOD, Some(request.method().to_owned())), (MCP_NAME, name)];

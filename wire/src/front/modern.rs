@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use mcp::envelope::{self, Incoming, Kind, Message, Refused};
 use mcp::header::{MCP_PARAM_PREFIX, MCP_PROTOCOL_VERSION};
@@ -94,7 +94,7 @@ fn plain(answer: Rope) -> Response<Body> {
 }
 
 /// The headers that repeat arguments of a tool. They are passed on, known or not ("Custom Headers from Tool Parameters").
-fn repeated(headers: &HeaderMap) -> HeaderMap {
+fn repeated(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let all = headers.iter().filter(|(name, _)| name.as_str().starts_with(MCP_PARAM_PREFIX));
     all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }

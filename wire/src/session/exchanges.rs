@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::HeaderMap;
+use http::{HeaderName, HeaderValue};
 use mcp::envelope::Message;
 use mcp::modern::mirrored::Mirrored;
 use mcp::session::SessionKey;
@@ -47,13 +47,13 @@ impl Exchanges {
     /// Sends a request or notification; waits while the task's queue is full. What comes back ends with the answer. Who
     /// drops it before has cancelled the request.
     pub async fn send(&self, caller: Caller, message: Message, carrier: Carrier) -> Result<StreamRx, Ended> {
-        self.send_with(HeaderMap::new(), caller, message, carrier).await
+        self.send_with(Vec::new(), caller, message, carrier).await
     }
 
     /// The same, with the headers that repeat arguments of a tool.
     pub async fn send_with(
         &self,
-        repeated: HeaderMap,
+        repeated: Vec<(HeaderName, HeaderValue)>,
         caller: Caller,
         message: Message,
         carrier: Carrier,

@@ -23,7 +23,7 @@ pub struct Reply {
 #[derive(Debug)]
 enum Body {
     Json(Incoming),
-    Events(EventStream),
+    Events(Box<EventStream>),
     /// Neither, or read to its end.
     Nothing,
 }
@@ -54,7 +54,7 @@ impl Reply {
         let (head, body) = response.into_parts();
         let body = match Media::of(&head.headers) {
             Media::Json => Body::Json(body),
-            Media::Events => Body::Events(EventStream::new(body, max)),
+            Media::Events => Body::Events(Box::new(EventStream::new(body, max))),
             Media::Other => return Err(NoAnswer::Media(head.status)),
         };
         Ok(Self { id, max, body, read: VecDeque::new() })

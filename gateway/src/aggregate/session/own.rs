@@ -140,21 +140,20 @@ impl Session {
 
     /// What a server offers to clients like this one.
     fn general(&self, server: &str) -> Option<Catalogue> {
-        let profile = self.profile.as_ref().and_then(|profile| profile.now().catalogues.get(server).cloned());
         let everybody = || self.aggregate.0.routes.get(server)?.status.catalogue.clone();
-        profile.map(|catalogue| Catalogue::clone(&catalogue)).or_else(everybody)
+        self.sight.better(server).map(|catalogue| Catalogue::clone(&catalogue)).or_else(everybody)
     }
 
     /// Merges the lists for this session, where those for everybody will not do.
     pub(super) fn merge_own(&mut self) {
-        if self.own.is_empty() && self.view.shows_all(&self.common().namespaces) {
+        if self.own.is_empty() && self.view.shows_all(&self.sight.common().namespaces) {
             self.own.merged = None;
             return;
         }
         self.own.shows = self.aggregate.0.routes.latest_change();
         let better = |route: &Route| {
             let own = self.own.catalogues.get(route.name.as_str()).cloned().map(Arc::new);
-            own.or_else(|| self.profile.as_ref()?.now().catalogues.get(route.name.as_str()).cloned())
+            own.or_else(|| self.sight.better(route.name.as_str()))
         };
         let old = self.own.merged.clone().unwrap_or_default();
         let merged = Merged::build(&self.aggregate.0.routes.now(), &self.view, better, &old);

@@ -1,0 +1,148 @@
+//! Which server a request to all of them is for.
+
+use mcp::envelope::{self, Incoming, Message, code};
+use mcp::json::{self, Edit, Rope};
+use mcp::names::{Names, Resolution, resolve_uri};
+
+use super::catalogue::Merged;
+use crate::store::Uid;
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) server: String,
+    /// The server, as the lists have it.
+    pub(super) uid: Uid,
+    /// What the server calls the thing that is asked for.
+    pub(super) item: String,
+    edit: Edit,
+}
+
+/// Why it goes nowhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It names nothing that is there.
+    Params(String),
+    /// There is no resource of that address.
+    NoResource(String),
+    /// Its method is none for all servers together.
+    NoMethod(String),
+}
+
+impl Refusal {
+    /// What the client is told.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Params(text) => text.clone(),
+            Self::NoResource(uri) => format!("Resource not found: {uri}"),
+            Self::NoMethod(method) => {
+                format!("method `{method}` is not known for all servers together; ask one server at /NAME/mcp")
+            }
+        }
+    }
+
+    /// The JSON-RPC code for clients of older revisions.
+    pub(super) fn legacy_code(&self) -> i32 {
+        match self {
+            Self::NoResource(_) => code::RESOURCE_NOT_FOUND,
+            Self::Params(_) | Self::NoMethod(_) => self.modern_code(),
+        }
+    }
+
+    /// The same for clients of 2026-07-28.
+    pub(super) fn modern_code(&self) -> i32 {
+        match self {
+            Self::Params(_) | Self::NoResource(_) => code::INVALID_PARAMS,
+            Self::NoMethod(_) => code::METHOD_NOT_FOUND,
+        }
+    }
+}
+
+impl Route {
+    /// A request for what is called `exposed` (raw JSON in `message`) here, and `item` at `server`.
+    pub(super) fn new(
+        lists: &Merged,
+        message: &Message,
+        exposed: &str,
+        (server, item): (String, String),
+    ) -> Option<Self> {
+        let uid = lists.members.get(&server)?.uid;
+        Some(Self { server, uid, edit: message.edit(exposed, json::quote(&item)), item })
+    }
+
+    /// The request as the server gets it.
+    pub(super) fn rewritten(&self, message: &Message) -> Option<Message> {
+        single(message.with([self.edit.clone()]))
+    }
+}
+
+/// Finds the server that has what a request asks for. While the lists are `provisional`, a server may have what they do
+/// not show.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn route(lists: &Merged, provisional: bool, message: &Message) -> Result<Route, Refusal> {
+    let named = |names: &Names, path: &[&str], what: &str| {
+        let raw = string(message, path, &format!("the {what}'s name"))?;
+        let found = by_name(lists, names, provisional, &raw.1, what)?;
+        Route::new(lists, message, raw.0, found).ok_or_else(|| Refusal::Params(format!("Unknown {what}: {}", raw.1)))
+    };
+    let addressed = |path: &[&str]| {
+        let (raw, uri) = string(message, path, "the resource's `uri`")?;
+        let found = resolve_uri(&uri, |server| lists.members.contains_key(server));
+        let route = found.and_then(|found| Route::new(lists, message, raw, found));
+        route.ok_or(Refusal::NoResource(uri))
+    };
+    match message.method() {
+        "tools/call" => named(&lists.tool_names, &["name"], "tool"),
+        "prompts/get" => named(&lists.prompt_names, &["name"], "prompt"),
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => addressed(&["uri"]),
+        "completion/complete" => match message.str_at(&["ref", "type"]).as_deref() {
+            Some("ref/resource") => addressed(&["ref", "uri"]),
+            _ => named(&lists.prompt_names, &["ref", "name"], "prompt"),
+        },
+        method => Err(Refusal::NoMethod(method.to_owned())),
+    }
+}
+
+/// A string of a request, raw and read.
+pub(super) fn string<'a>(message: &'a Message, path: &[&str], what: &str) -> Result<(&'a str, String), Refusal> {
+    let raw = message.at(path).ok_or_else(|| Refusal::Params(format!("{what} is missing")))?;
+    let text = json::string(raw).ok_or_else(|| Refusal::Params(format!("{what} is not a string")))?;
+    Ok((raw, text.into_owned()))
+}
+
+fn by_name(
+    lists: &Merged,
+    names: &Names,
+    provisional: bool,
+    name: &str,
+    what: &str,
+) -> Result<(String, String), Refusal> {
+    match names.resolve(name) {
+        Resolution::Found { server, item } => Ok((server.to_owned(), item.to_owned())),
+        Resolution::Ambiguous(names) => {
+            Err(Refusal::Params(format!("{what} name `{name}` is ambiguous: use one of {}", names.join(", "))))
+        }
+        Resolution::Unknown => {
+            let split = |server: &String| {
+                let item = name.strip_prefix(server.as_str())?.trim_start_matches(['-', '_']);
+                Some((server.clone(), item.to_owned()))
+            };
+            let mut candidates = lists.members.keys().filter(|_| provisional).filter_map(split);
+            match (candidates.next(), candidates.next()) {
+                // What the server offers to this client in particular is not known yet: it will say itself.
+                (Some(only), None) => Ok(only),
+                _ => Err(Refusal::Params(format!("Unknown {what}: {name}"))),
+            }
+        }
+    }
+}
+
+/// A message that was put together from pieces.
+pub(super) fn single(rope: Rope) -> Option<Message> {
+    match envelope::parse(rope.into_bytes(), usize::MAX) {
+        Ok(Incoming::Single(message)) => Some(message),
+        _ => None,
+    }
+}
