@@ -39,6 +39,8 @@ pub(super) struct Merged {
     pub(super) instructions: String,
     /// What there is beside tools, prompts and resources.
     pub(super) extras: Vec<Extra>,
+    /// How long the lists hold, in milliseconds; 0 where some server does not say so.
+    pub(super) ttl_ms: u64,
     /// Those that do not work now.
     pub(super) unavailable: Vec<String>,
 }
@@ -165,6 +167,7 @@ impl Merged {
             templates: list(|it| &it.resource_templates, &moved("uriTemplate"), &old.templates),
             instructions: instructions(&catalogues),
             extras: extras(&catalogues),
+            ttl_ms: catalogues.iter().map(|(_, it)| it.ttl_ms.unwrap_or(0)).min().unwrap_or(0),
             members: routes.iter().map(|route| (route.name.to_string(), Member::of(route))).collect(),
             namespaces: routes.iter().filter_map(|route| route.namespace.clone()).collect(),
             unavailable: routes.iter().filter(|route| !route.is_ready()).map(|route| route.name.to_string()).collect(),

@@ -155,3 +155,6 @@ impl Asked {
         self.out.send(Relation::During(self.id.clone()), message)
     }
 }
+
+#[cfg(test)]
+mod tests;

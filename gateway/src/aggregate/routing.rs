@@ -146,3 +146,77 @@ pub(super) fn single(rope: Rope) -> Option<Message> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mcp::envelope::RequestId;
+
+    use super::super::tests;
+    use super::*;
+    use crate::access::View;
+    use crate::routes::{Event, RouteTable};
+
+    fn lists() -> Merged {
+        let servers = vec![tests::route("alpha", "one", 1), tests::route("beta", "two", 2)];
+        let table = RouteTable::default().after(Event::Reset(servers));
+        Merged::build(&table, &View::All, |_| None, &Merged::default())
+    }
+
+    fn request(method: &str, params: &str) -> Message {
+        Message::call(Some(&RequestId::from(1)), method, Some(params))
+    }
+
+    #[test]
+    fn a_request_goes_to_the_server_that_has_what_it_names_under_the_name_it_has_there() {
+        let lists = lists();
+        for (method, params, server, rewritten) in [
+            (
+                "tools/call",
+                r#"{ "name" : "alpha-tool","arguments":{"name":"alpha-tool"}}"#,
+                "alpha",
+                r#"{ "name" : "tool","arguments":{"name":"alpha-tool"}}"#,
+            ),
+            ("prompts/get", r#"{"name":"beta-prompt"}"#, "beta", r#"{"name":"prompt"}"#),
+            ("resources/read", r#"{"uri":"beta+test:\/\/y","x":1e2}"#, "beta", r#"{"uri":"test://y","x":1e2}"#),
+            (
+                "completion/complete",
+                r#"{"ref":{"type":"ref/prompt","name":"alpha-prompt"}}"#,
+                "alpha",
+                r#"{"ref":{"type":"ref/prompt","name":"prompt"}}"#,
+            ),
+            (
+                "completion/complete",
+                r#"{"ref":{"type":"ref/resource","uri":"alpha+test://{x}"}}"#,
+                "alpha",
+                r#"{"ref":{"type":"ref/resource","uri":"test://{x}"}}"#,
+            ),
+        ] {
+            let message = request(method, params);
+            let route = route(&lists, false, &message).unwrap();
+            assert_eq!(route.server, server, "{method}");
+            assert_eq!(route.rewritten(&message).unwrap().body(), Some(rewritten), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_request_for_what_nobody_has_goes_nowhere_and_is_told_so_in_the_codes_of_its_era() {
+        let lists = lists();
+        let codes = |method: &str, params: &str| {
+            let refusal = route(&lists, false, &request(method, params)).unwrap_err();
+            (refusal.legacy_code(), refusal.modern_code())
+        };
+        assert_eq!(codes("tools/call", r#"{"name":"tool"}"#), (-32602, -32602));
+        assert_eq!(codes("tools/call", r#"{"name":1}"#), (-32602, -32602));
+        assert_eq!(codes("prompts/get", "{}"), (-32602, -32602));
+        assert_eq!(codes("resources/read", r#"{"uri":"test://x"}"#), (-32002, -32602));
+        assert_eq!(codes("no/such", "{}"), (-32601, -32601));
+    }
+
+    #[test]
+    fn as_long_as_it_is_not_known_what_a_server_offers_its_name_is_enough() {
+        let message = request("tools/call", r#"{"name":"alpha-new"}"#);
+        assert!(route(&lists(), false, &message).is_err());
+        let route = route(&lists(), true, &message).unwrap();
+        assert_eq!((&*route.server, &*route.item), ("alpha", "new"));
+    }
+}

@@ -119,7 +119,7 @@ impl Sight {
     pub(super) async fn settle(&mut self, change: u64) {
         self.catch_up(change).await;
         if let Some(profile) = &mut self.profile {
-            profile.becomes(|profile| profile.settled).await;
+            drop(tokio::time::timeout(CATCH_UP, profile.becomes(|profile| profile.settled)).await);
         }
     }
 

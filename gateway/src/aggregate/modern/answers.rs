@@ -8,8 +8,11 @@ use mcp::version::Version;
 
 use super::super::catalogue::{Extra, Kind, Merged};
 
-/// How long an answer may be kept, and by whom: what servers offer changes at any time, and differs by client.
-const HINTS: &str = r#""resultType":"complete","ttlMs":0,"cacheScope":"private","#;
+/// What an answer begins with: how long it may be kept, and that it is for nobody else, as clients see different servers
+/// and are offered different things ("Caching").
+fn hints(lists: &Merged) -> String {
+    format!(r#""resultType":"complete","ttlMs":{},"cacheScope":"private","#, lists.ttl_ms)
+}
 
 /// The result of `server/discover`.
 pub(super) fn discover(lists: &Merged) -> String {
@@ -18,7 +21,8 @@ pub(super) fn discover(lists: &Merged) -> String {
         text => format!(r#","instructions":{}"#, json::quote(text)),
     };
     format!(
-        r#"{{{HINTS}"supportedVersions":["{}"],"capabilities":{}{instructions},"_meta":{{"{}":{{"name":"mcp-gateway","version":"{}"}}}}}}"#,
+        r#"{{{}"supportedVersions":["{}"],"capabilities":{}{instructions},"_meta":{{"{}":{{"name":"mcp-gateway","version":"{}"}}}}}}"#,
+        hints(lists),
         Version::V2026_07_28,
         capabilities(&lists.extras),
         meta::SERVER_INFO,
@@ -43,7 +47,7 @@ fn capabilities(extras: &[Extra]) -> String {
 
 /// A page of a list, as the pieces of a result.
 pub(super) fn page(lists: &Merged, kind: Kind, cursor: Option<&str>) -> Result<[Bytes; 3], CursorError> {
-    let [head, items, rest] = lists.page(kind, cursor, HINTS)?;
+    let [head, items, rest] = lists.page(kind, cursor, &hints(lists))?;
     let items = match kind {
         Kind::Tools => plain_tools(items),
         Kind::Prompts | Kind::Resources | Kind::Templates => items,
@@ -87,9 +91,12 @@ mod tests {
 
     #[test]
     fn a_list_says_how_long_it_holds_and_nothing_of_tasks() {
-        let [head, items, rest] = page(&Merged::default(), Kind::Tools, Some("")).unwrap();
-        let text = String::from_utf8([head, items, rest].concat()).unwrap();
-        assert_eq!(text, r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","tools":[]}"#);
+        for ttl_ms in [0, 5000] {
+            let lists = Merged { ttl_ms, ..Merged::default() };
+            let text = String::from_utf8(page(&lists, Kind::Tools, Some("")).unwrap().concat()).unwrap();
+            let hints = format!(r#""ttlMs":{ttl_ms},"cacheScope":"private""#);
+            assert_eq!(text, format!(r#"{{"resultType":"complete",{hints},"tools":[]}}"#));
+        }
         let tools = r#"{"name":"a","execution":{"taskSupport":"optional"},"x":1e2},{"name":"b","x":"\"execution\""}"#;
         let plain = r#"{"name":"a","x":1e2},{"name":"b","x":"\"execution\""}"#;
         assert_eq!(plain_tools(Bytes::from_static(tools.as_bytes())), plain);
