@@ -306,8 +306,10 @@ async fn tasks_are_found_again_by_ids_that_say_whose_they_are() {
     assert_eq!((&task["resultType"], &task["status"]), (&json!("task"), &json!("working")));
     let id = task["taskId"].clone();
     assert_ne!(id, "task 1");
-    let (_, agreed) = listen(&modern, json!({"taskIds": ["new+none", "old+task 1", "none"]})).await.unwrap();
-    assert_eq!(agreed["notifications"], json!({}));
+    let wanted =
+        json!({"taskIds": ["new+none", "old+task 1", "none"], "resourceSubscriptions": ["new+fixture://text"]});
+    let (_, agreed) = listen(&modern, wanted).await.unwrap();
+    assert_eq!(agreed["notifications"], json!({"resourceSubscriptions": ["new+fixture://text"]}));
     let (mut events, agreed) = listen(&modern, json!({"taskIds": [id, "none"]})).await.unwrap();
     assert_eq!(agreed["notifications"], json!({"taskIds": [id]}));
     let got = modern.result("tasks/get", json!({"taskId": id})).await.unwrap();

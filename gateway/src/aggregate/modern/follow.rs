@@ -26,6 +26,35 @@ const BACKOFF: Backoff = Backoff { initial: Duration::from_millis(200), max: Dur
 const FINAL: [i32; 5] =
     [code::METHOD_NOT_FOUND, code::INVALID_PARAMS, HEADER_MISMATCH, MISSING_CAPABILITY, UNSUPPORTED_VERSION];
 
+/// What one stream is about: a server's resources, or those of its tasks that are kept in one place. A server that does not
+/// know a task any more refuses the whole stream.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    Resources(String),
+    Tasks(String, Option<Uid>),
+}
+
+impl Source {
+    /// Where a task is.
+    pub(super) fn of_task(server: String, task: &str) -> Self {
+        Self::Tasks(server, instance_of(task))
+    }
+
+    /// The server.
+    pub(super) fn server(&self) -> &str {
+        match self {
+            Self::Resources(server) | Self::Tasks(server, _) => server,
+        }
+    }
+
+    fn instance(&self) -> Option<Uid> {
+        match self {
+            Self::Resources(_) => None,
+            Self::Tasks(_, instance) => *instance,
+        }
+    }
+}
+
 /// What a client wants to know of one server, in the server's own words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
@@ -50,7 +79,7 @@ pub(super) struct Follower {
     pub(super) aggregate: Aggregate,
     pub(super) caller: Caller,
     pub(super) sight: Sight,
-    pub(super) server: String,
+    pub(super) source: Source,
     pub(super) wanted: Wanted,
     /// The id of the client's own request, which the server marks what it tells with.
     pub(super) id: RequestId,
@@ -58,8 +87,8 @@ pub(super) struct Follower {
     pub(super) meta: String,
     /// Until then nothing but the agreement is told.
     pub(super) begun: CancellationToken,
-    /// Whose reader is the client's request; with the server's name.
-    pub(super) events: mpsc::Sender<(String, Told)>,
+    /// Whose reader is the client's request.
+    pub(super) events: mpsc::Sender<(Source, Told)>,
 }
 
 /// Nobody listens any more, or there is nothing to listen to.
@@ -78,8 +107,7 @@ impl Follower {
     /// One stream, from its beginning to its end.
     async fn listen(&mut self, failures: &mut u32) -> Result<(), Over> {
         let uid = self.appears().await;
-        let instance = self.wanted.tasks.iter().find_map(|task| instance_of(task));
-        let to = Destination { server: &self.server, uid, instance };
+        let to = Destination { server: self.source.server(), uid, instance: self.source.instance() };
         let opened = send(&self.aggregate, &self.caller, &to, &self.request(), Vec::new()).await;
         let Ok(mut underway) = opened else { return Ok(()) };
         loop {
@@ -103,9 +131,9 @@ impl Follower {
 
     /// The next message; `None` when there is none, or the client may not see the server any more.
     async fn next(&mut self, underway: &mut Underway, uid: Uid) -> Option<Message> {
-        let Self { sight, server, .. } = self;
+        let Self { sight, source, .. } = self;
         let hidden = async {
-            while sight.member(server).is_some_and(|member| member.uid == uid) {
+            while sight.member(source.server()).is_some_and(|member| member.uid == uid) {
                 sight.changed().await;
             }
         };
@@ -119,7 +147,7 @@ impl Follower {
     /// Waits until the client sees the server: which it is.
     async fn appears(&mut self) -> Uid {
         loop {
-            if let Some(member) = self.sight.member(&self.server) {
+            if let Some(member) = self.sight.member(self.source.server()) {
                 return member.uid;
             }
             self.sight.changed().await;
@@ -144,7 +172,7 @@ impl Follower {
     }
 
     async fn tell(&self, told: Told) -> Result<(), Over> {
-        self.events.send((self.server.clone(), told)).await.map_err(|_| Over)
+        self.events.send((self.source.clone(), told)).await.map_err(|_| Over)
     }
 }
 

@@ -20,7 +20,7 @@ use super::super::catalogue::Merged;
 use super::super::rewrite;
 use super::super::routing::Refusal;
 use super::Asked;
-use super::follow::{Follower, Told, Wanted, meta_of};
+use super::follow::{Follower, Source, Told, Wanted, meta_of};
 
 /// How long servers may take to say what they tell of; afterwards the client is told that they will.
 const AGREEMENT: Duration = Duration::from_secs(2);
@@ -31,7 +31,7 @@ const EVERYTHING: &str = r#"{"tools":{"listChanged":true},"prompts":{"listChange
 
 /// The servers that are listened to. Dropping it ends that.
 struct Servers {
-    events: mpsc::Receiver<(String, Told)>,
+    events: mpsc::Receiver<(Source, Told)>,
     begun: CancellationToken,
     _tasks: JoinSet<()>,
 }
@@ -56,23 +56,23 @@ impl Asked {
             goes_on = tokio::select! {
                 () = draining.cancelled() => return self.stop(),
                 () = self.sight.changed() => self.tell_lists(&filter, &mut versions),
-                Some((server, told)) = servers.events.recv() => self.pass(&filter, &server, told),
+                Some((source, told)) = servers.events.recv() => self.pass(&filter, source.server(), told),
             };
         }
     }
 
     /// Begins to listen to servers.
-    fn follow(&self, wanted: BTreeMap<String, Wanted>) -> Servers {
+    fn follow(&self, wanted: BTreeMap<Source, Wanted>) -> Servers {
         // What they tell is passed on as it comes.
         let (sender, events) = mpsc::channel(EVENTS);
         let (begun, meta) = (CancellationToken::new(), meta_of(&self.message));
         let mut tasks = JoinSet::new();
-        for (server, wanted) in wanted {
+        for (source, wanted) in wanted {
             let follower = Follower {
                 aggregate: self.aggregate.clone(),
                 caller: self.caller.clone(),
                 sight: self.sight.clone(),
-                server,
+                source,
                 wanted,
                 id: self.id.clone(),
                 meta: meta.clone(),
@@ -133,28 +133,27 @@ fn ended(id: &RequestId) -> String {
 }
 
 /// What is wanted of each server, in its own words. What is nobody's is left out.
-fn split(filter: &Filter, lists: &Merged) -> BTreeMap<String, Wanted> {
-    let mut all = BTreeMap::<String, Wanted>::new();
+fn split(filter: &Filter, lists: &Merged) -> BTreeMap<Source, Wanted> {
+    let mut all = BTreeMap::<Source, Wanted>::new();
     let whose = |text: &str| resolve_uri(text, |server| lists.members.contains_key(server));
     for (server, uri) in filter.updates.iter().filter_map(|uri| whose(uri)) {
-        all.entry(server).or_default().updates.push(uri.into());
+        all.entry(Source::Resources(server)).or_default().updates.push(uri.into());
     }
     for (server, task) in filter.tasks.iter().filter_map(|task| whose(task)) {
-        all.entry(server).or_default().tasks.push(task.into());
+        all.entry(Source::of_task(server, &task)).or_default().tasks.push(task.into());
     }
     all
 }
 
 /// What all servers together tell of.
-struct Agreed(BTreeMap<String, Wanted>);
+struct Agreed(BTreeMap<Source, Wanted>);
 
 impl Agreed {
     /// Leaves out what nobody tells of.
     fn restrict(&self, filter: &mut Filter) {
         let exposed = |of: fn(&Wanted) -> &Vec<Box<str>>| -> Vec<String> {
-            let all =
-                self.0.iter().flat_map(|(server, wanted)| of(wanted).iter().map(move |it| expose_uri(server, it)));
-            all.collect()
+            let all = self.0.iter().flat_map(|(source, wanted)| of(wanted).iter().map(|it| (source.server(), it)));
+            all.map(|(server, it)| expose_uri(server, it)).collect()
         };
         let (updates, tasks) = (exposed(|it| &it.updates), exposed(|it| &it.tasks));
         filter.updates.retain(|uri| updates.iter().any(|it| **it == **uri));
@@ -164,15 +163,15 @@ impl Agreed {
 
 impl Servers {
     /// What servers agree to tell of all that is `wanted`, and what those are asked for that have not said so in time.
-    async fn agreed(&mut self, mut wanted: BTreeMap<String, Wanted>) -> Agreed {
+    async fn agreed(&mut self, mut wanted: BTreeMap<Source, Wanted>) -> Agreed {
         let end = Instant::now() + AGREEMENT;
         let mut agreed = BTreeMap::new();
         while !wanted.is_empty()
-            && let Ok(Some((server, told))) = timeout_at(end, self.events.recv()).await
+            && let Ok(Some((source, told))) = timeout_at(end, self.events.recv()).await
         {
-            wanted.remove(&server);
+            wanted.remove(&source);
             if let Told::Agreed(parts) = told {
-                agreed.insert(server, parts);
+                agreed.insert(source, parts);
             }
         }
         agreed.append(&mut wanted);
@@ -197,13 +196,24 @@ mod tests {
         let member = Member { uid: Uid::from_bytes([1; 16]), namespace: None };
         let members = ["a", "b"].map(|name| (name.to_owned(), member.clone())).into();
         let lists = Merged { members, ..Merged::default() };
-        let mut asked = filter(&["a+x:1", "b+x:1", "c+x:1", "x:1", "a+x:2"], &["b+7", "7"]);
+        let elsewhere = format!("b+mgw1.{}.x", member.uid);
+        let mut asked = filter(&["a+x:1", "b+x:1", "c+x:1", "x:1", "a+x:2"], &["b+7", "7", &elsewhere, "b+8"]);
         let split = split(&asked, &lists);
         let texts = |of: &[Box<str>]| of.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        let told: Vec<_> = split.iter().map(|(name, it)| (&**name, texts(&it.updates), texts(&it.tasks))).collect();
-        assert_eq!(told, [("a", "x:1 x:2".into(), String::new()), ("b", "x:1".into(), "7".into())]);
+        let told = split.iter().map(|(it, wanted)| (it.server(), texts(&wanted.updates), texts(&wanted.tasks)));
+        let told: Vec<_> = told.collect();
+        let (none, kept) = (String::new(), format!("mgw1.{}.x", member.uid));
+        assert_eq!(
+            told,
+            [
+                ("a", "x:1 x:2".into(), none.clone()),
+                ("b", "x:1".into(), none.clone()),
+                ("b", none.clone(), "7 8".into()),
+                ("b", none, kept),
+            ]
+        );
         Agreed(split).restrict(&mut asked);
-        assert_eq!(asked, filter(&["a+x:1", "b+x:1", "a+x:2"], &["b+7"]));
+        assert_eq!(asked, filter(&["a+x:1", "b+x:1", "a+x:2"], &["b+7", &elsewhere, "b+8"]));
     }
 
     #[test]
