@@ -372,6 +372,22 @@ async fn a_client_is_shown_what_servers_offer_to_those_with_its_capabilities() {
 }
 
 #[tokio::test]
+async fn what_a_client_makes_a_server_offer_is_told_listed_and_can_be_called() {
+    let era = |era| fixture(&["--era", era]);
+    let servers = json!({"old": era("legacy"), "both": era("first"), "new": era("modern")});
+    let gateway = Gateway::serving(&servers).await.unwrap();
+    let modern = client(&gateway);
+    for server in ["old", "both", "new"] {
+        let (mut events, _) = listen(&modern, json!({"toolsListChanged": true})).await.unwrap();
+        modern.tool(&format!("{server}-add_tool"), json!({"name": "made"})).await.unwrap();
+        assert_eq!(message(&mut events).await.unwrap()["method"], "notifications/tools/list_changed", "{server}");
+        let tool = format!("{server}-made");
+        assert!(names(&modern, "tools/list", "tools").await.unwrap().contains(&tool), "{server}");
+        assert_eq!(text(&modern.tool(&tool, json!({})).await.unwrap()), "made");
+    }
+}
+
+#[tokio::test]
 async fn clients_of_both_eras_use_one_address() {
     use e2e::client::{Client, HttpClient};
     let gateway = gateway().await;

@@ -41,6 +41,7 @@ mod sight;
 
 use catalogue::Merged;
 use kept::{Follower, Kept};
+use modern::own::Owners;
 use profile::{Capabilities, Profile};
 use session::Session;
 use shown::Shown;
@@ -71,6 +72,7 @@ struct Inner {
     merged: Kept<Merged>,
     profiles: Mutex<HashMap<Capabilities, Kept<Profile>>>,
     shown: Shown,
+    owners: Owners,
     sessions: Registry,
     tasks: TaskTracker,
     draining: CancellationToken,
@@ -90,6 +92,7 @@ impl Aggregate {
             merged: Kept::default(),
             profiles: Mutex::default(),
             shown: Shown::default(),
+            owners: Owners::default(),
             sessions: Registry::default(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),

@@ -3,7 +3,7 @@
 //! Each request is a task, which ends with the answer, or with its client: who closes the response has cancelled. What is
 //! about all servers is answered here ([`answers`]), what is about one is passed on ([`call`]) to its sidecar ([`member`]),
 //! and for as long as somebody listens to changes ([`listen`]), so does a request to each server whose resources are
-//! watched ([`follow`]). No request knows of another.
+//! watched ([`follow`]). No request knows of another; what servers offer to their caller alone outlives them ([`own`]).
 
 use std::sync::Arc;
 
@@ -23,12 +23,14 @@ use super::profile::Capabilities;
 use super::routing::Refusal;
 use super::sight::Sight;
 use super::{Aggregate, principal, rewrite};
+use own::Owner;
 
 mod answers;
 mod call;
 mod follow;
 mod listen;
 mod member;
+pub(super) mod own;
 
 /// One request.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ struct Asked {
     message: Message,
     /// The headers that repeat arguments of a tool.
     repeated: Vec<(HeaderName, HeaderValue)>,
+    owner: Owner,
     sight: Sight,
     out: Exchange,
 }
@@ -85,10 +88,12 @@ impl Asked {
         stream: StreamTx,
     ) -> Option<Self> {
         let id = message.id()?;
+        let capabilities = Capabilities::of(message.at(&["_meta", meta::CLIENT_CAPABILITIES]).unwrap_or("{}"));
         let mut sight = Sight::new(&aggregate, principal(&caller));
-        let capabilities = message.at(&["_meta", meta::CLIENT_CAPABILITIES]).unwrap_or("{}");
-        sight.adopt(&aggregate, &Capabilities::of(capabilities));
-        Some(Self { aggregate, caller, id, message, repeated, sight, out: Exchange::new(stream) })
+        sight.adopt(&aggregate, &capabilities);
+        let owner = Owner { caller: caller.clone(), capabilities };
+        sight.adopt_own(aggregate.0.owners.follow(&owner));
+        Some(Self { aggregate, caller, id, message, repeated, owner, sight, out: Exchange::new(stream) })
     }
 
     /// Answers, and leaves what a server still says behind its answer.

@@ -30,7 +30,7 @@ use super::{Aggregate, IDLE, principal};
 use crate::access::View;
 
 mod client;
-mod own;
+pub(super) mod own;
 mod server;
 
 use own::Own;

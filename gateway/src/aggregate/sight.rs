@@ -10,6 +10,7 @@ use wire::status::Catalogue;
 use super::Aggregate;
 use super::catalogue::{Member, Merged};
 use super::kept::Follower;
+use super::modern::own::Own;
 use super::profile::{Capabilities, Profile};
 use crate::access::View;
 use crate::keys::PrincipalHash;
@@ -23,17 +24,29 @@ pub(super) struct Sight {
     merged: Follower<Merged>,
     profile: Option<Follower<Profile>>,
     views: watch::Receiver<Arc<View>>,
+    own: Option<watch::Receiver<Arc<Own>>>,
 }
 
 impl Sight {
     /// What `principal` sees, without capabilities.
     pub(super) fn new(aggregate: &Aggregate, principal: PrincipalHash) -> Self {
-        Self { merged: aggregate.0.merged.follow(), profile: None, views: aggregate.0.access.view(principal) }
+        let (merged, views) = (aggregate.0.merged.follow(), aggregate.0.access.view(principal));
+        Self { merged, profile: None, views, own: None }
     }
 
     /// From now on as a client with these capabilities.
     pub(super) fn adopt(&mut self, aggregate: &Aggregate, capabilities: &Capabilities) {
         self.profile = aggregate.profile(capabilities);
+    }
+
+    /// From now on with what servers offer to this client alone.
+    pub(super) fn adopt_own(&mut self, own: watch::Receiver<Arc<Own>>) {
+        self.own = Some(own);
+    }
+
+    /// What servers offer to this client alone; `None` when that is nothing.
+    pub(super) fn own(&self) -> Option<Arc<Own>> {
+        self.own.as_ref().map(|own| Arc::clone(&own.borrow())).filter(|own| !own.is_empty())
     }
 
     /// The lists for clients like this one that see every server.
@@ -79,11 +92,12 @@ impl Sight {
         self.merged.see();
         self.profile.iter_mut().for_each(Follower::see);
         self.views.mark_unchanged();
+        self.own.iter_mut().for_each(watch::Receiver::mark_unchanged);
     }
 
     /// Waits for something that differs from what was last waited for or seen.
     pub(super) async fn changed(&mut self) {
-        let Self { merged, profile, views } = self;
+        let Self { merged, profile, views, own } = self;
         let profile = async {
             match profile {
                 Some(profile) => profile.changed().await,
@@ -95,10 +109,20 @@ impl Sight {
                 pending::<()>().await;
             }
         };
+        let owned = async {
+            let changed = match own {
+                Some(own) => own.changed().await.is_ok(),
+                None => false,
+            };
+            if !changed {
+                pending::<()>().await;
+            }
+        };
         tokio::select! {
             () = merged.changed() => {}
             () = profile => {}
             () = viewed => {}
+            () = owned => {}
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) fn route(name: &str, namespace: &str, uid: u8) -> Route {
     let catalogue = Catalogue {
         version: 1,
         instructions: Some(format!("use {name}")),
+        capabilities: Some(serde_json::value::to_raw_value(&json!({"tools": {"listChanged": true}})).unwrap()),
         tools: item(json!({"name": "tool"})),
         prompts: item(json!({"name": "prompt"})),
         resources: item(json!({"uri": "test://x", "name": "x"})),

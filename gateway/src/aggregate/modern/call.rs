@@ -8,6 +8,7 @@ use super::super::catalogue::Merged;
 use super::super::rewrite;
 use super::super::routing::{Refusal, Route, route, string};
 use super::Asked;
+use super::follow::meta_of;
 use super::member::{Destination, instance_of, send};
 
 /// Finds the server of a request.
@@ -60,6 +61,7 @@ impl Asked {
         let state = message.str_at(&["requestState"]);
         let instance = instance_of(state.as_deref().unwrap_or(&route.item));
         let to = Destination { server: &route.server, uid: route.uid, instance };
+        self.aggregate.watch(&self.owner, route, || meta_of(&self.message)).await;
         let repeated = std::mem::take(&mut self.repeated);
         let mut underway = send(&self.aggregate, &self.caller, &to, &message, repeated).await?;
         loop {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use wire::front::Door as _;
 use wire::session::{Caller, Frame, StreamRx};
 
+use super::super::IDLE;
 use super::super::tests::{World, account, of, route};
 use crate::access::View;
 use crate::keys::{Account, Principal};
@@ -106,4 +107,18 @@ async fn a_request_ends_with_its_client_or_when_the_gateway_does_not_wait_any_mo
         () = world.aggregate.drain(pending()) => {}
         () = tokio::time::sleep(std::time::Duration::from_secs(60)) => panic!("something goes on"),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_a_caller_uses_is_listened_to_for_as_long_as_it_comes_again() {
+    let world = World::new();
+    world.access.show(&account("jane"), View::All);
+    for _ in 0..3 {
+        let told = refusal(&world, "jane", "tools/call", json!({"name": "alpha-tool"})).await;
+        assert!(told.contains("server `alpha` cannot be reached now"), "{told}");
+        tokio::time::sleep(IDLE / 2).await;
+        assert_eq!(world.aggregate.0.tasks.len(), 1);
+    }
+    tokio::time::sleep(IDLE).await;
+    assert_eq!(world.aggregate.0.tasks.len(), 0);
 }

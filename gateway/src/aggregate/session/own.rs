@@ -17,7 +17,7 @@ use super::Session;
 use crate::routes::Route;
 
 /// A list may have this many pages.
-const MAX_PAGES: usize = 1000;
+pub(in super::super) const MAX_PAGES: usize = 1000;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -41,15 +41,17 @@ struct Reading {
     pages: usize,
 }
 
+/// One of the lists that servers may change.
 #[derive(Debug)]
-struct List {
-    method: &'static str,
-    key: &'static str,
-    changed: &'static str,
-    items: fn(&mut Catalogue) -> &mut Vec<Box<RawValue>>,
+pub(in super::super) struct List {
+    pub(in super::super) method: &'static str,
+    pub(in super::super) key: &'static str,
+    /// The notification that says so.
+    pub(in super::super) changed: &'static str,
+    pub(in super::super) items: fn(&mut Catalogue) -> &mut Vec<Box<RawValue>>,
 }
 
-static LISTS: [List; 4] = [
+pub(in super::super) static LISTS: [List; 4] = [
     List { method: "tools/list", key: "tools", changed: "notifications/tools/list_changed", items: |it| &mut it.tools },
     List {
         method: "prompts/list",
