@@ -1,7 +1,7 @@
 //! Exchanges of 2026-07-28: one request, what comes up meanwhile, one result. No handshake, no session.
 //!
-//! [`check`] tells what a request that came by HTTP must say of itself, [`headers`] makes one say so, [`mirrored`] tells
-//! which arguments its headers repeat, [`probe`] whether a server speaks the revision.
+//! [`check`] tells what a request that came by HTTP must say of itself, [`mirrored`] which arguments its headers repeat,
+//! [`probe`] whether a server speaks the revision.
 //! What belongs to the new era is told by the envelope and the headers of a message, never by its method: `initialize`
 //! opens a session for one client and is an unknown method for another (2026-07-28, "Versioning").
 

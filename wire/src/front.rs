@@ -44,7 +44,10 @@ pub trait Door: Clone + Send + Sync + 'static {
 
     /// Where `message` of `caller`, which is of 2026-07-28, goes; `None` where that revision is not spoken: then it is
     /// refused as by a server that has never heard of it, so that a client which speaks both goes on with `initialize`.
-    fn exchanges(&self, caller: &Caller, message: &Message) -> impl Future<Output = Option<Exchanges>> + Send;
+    fn exchanges(&self, caller: &Caller, message: &Message) -> impl Future<Output = Option<Exchanges>> + Send {
+        let _ = (caller, message);
+        std::future::ready(None)
+    }
 
     /// The name a client is told for its session. With `pass`, whoever presents it needs no other credential to post
     /// messages to that session.

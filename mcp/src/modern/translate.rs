@@ -1,7 +1,6 @@
 //! What a message of an older revision is in 2026-07-28, and the other way round, where a client of the newer one uses a
 //! server of the older. Every other byte stays as it is.
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -87,15 +86,9 @@ fn tools(answer: &Message, keep: impl Fn(&str) -> bool) -> Option<Edit> {
     if kept.len() == all.len() && !may_run_as_task {
         return None;
     }
-    let kept: Vec<_> = kept.into_iter().map(plain_tool).collect();
+    let plain = |tool: &str| without(tool, &["execution"]).unwrap_or_else(|| tool.to_owned());
+    let kept: Vec<_> = kept.into_iter().map(plain).collect();
     Some(answer.edit(list, format!("[{}]", kept.join(","))))
-}
-
-/// A tool without what is said of tasks in 2025-11-25.
-pub fn plain_tool(tool: &str) -> Cow<'_, str> {
-    let says = EXECUTION.find(tool.as_bytes()).is_some();
-    let plain = says.then(|| without(tool, &["execution"])).flatten();
-    plain.map_or(Cow::Borrowed(tool), Cow::Owned)
 }
 
 /// A resource that is not there has the code of any other wrong parameter, and the error says which it is ("Error

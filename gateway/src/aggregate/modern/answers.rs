@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use mcp::cursor::CursorError;
-use mcp::json;
-use mcp::modern::{TASKS_EXTENSION, meta, translate};
+use mcp::json::{self, Object};
+use mcp::modern::{TASKS_EXTENSION, meta};
 use mcp::version::Version;
 
 use super::super::catalogue::{Extra, Kind, Merged};
@@ -61,8 +61,15 @@ fn plain_tools(items: Bytes) -> Bytes {
         return items;
     }
     let list = format!("[{}]", String::from_utf8_lossy(&items));
-    let tools: Vec<_> = json::elements(&list).unwrap_or_default().into_iter().map(translate::plain_tool).collect();
+    let tools: Vec<_> = json::elements(&list).unwrap_or_default().into_iter().map(plain_tool).collect();
     tools.join(",").into()
+}
+
+fn plain_tool(tool: &str) -> String {
+    let Ok(object) = Object::parse(tool) else { return tool.to_owned() };
+    let kept = object.iter().filter(|(key, _)| *key != "execution");
+    let kept: Vec<_> = kept.map(|(key, value)| format!("{}:{value}", json::quote(key))).collect();
+    format!("{{{}}}", kept.join(","))
 }
 
 #[cfg(test)]
