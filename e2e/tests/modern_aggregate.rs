@@ -220,9 +220,10 @@ async fn what_a_server_wants_to_know_is_a_result_and_its_state_comes_back_as_it_
     let mut params = json!({"name": "new-elicit", "arguments": {"message": "user?"}});
     let asked = modern.result("tools/call", params.clone()).await.unwrap();
     assert_eq!(asked["resultType"], "input_required");
-    assert_eq!(asked["inputRequests"]["q"]["method"], "elicitation/create");
+    let (key, question) = asked["inputRequests"].as_object().unwrap().iter().next().unwrap();
+    assert_eq!(question["method"], "elicitation/create");
     params["requestState"] = asked["requestState"].clone();
-    params["inputResponses"] = json!({"q": {"action": "accept", "content": {"name": "ann"}}});
+    params["inputResponses"] = json!({key: {"action": "accept", "content": {"name": "ann"}}});
     let answer = modern.result("tools/call", params).await.unwrap();
     assert!(text(&answer).contains(r#""name":"ann""#), "{answer}");
 }
