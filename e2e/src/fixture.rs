@@ -13,6 +13,7 @@ pub mod remote;
 mod session;
 mod sink;
 pub mod stdio;
+mod tasks;
 mod tools;
 
 use std::fs::File;

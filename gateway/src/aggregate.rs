@@ -3,20 +3,22 @@
 //! What the servers offer is merged ahead of time ([`catalogue`]) and lists are answered from that, so that a slow or
 //! dead server delays nobody. A client's session is a task of the gateway's own ([`session`]), which opens a session of
 //! a member the first time it is called ([`member`], [`members`]), as the client would: with the client's own version and
-//! capabilities. [`rewrite`] is what messages go through on the way.
+//! capabilities. Requests of 2026-07-28 stand alone, each a task ([`modern`]). [`sight`] is what a client sees, [`routing`]
+//! which server a request is for, [`rewrite`] what messages go through on the way.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use mcp::envelope::Message;
 use mcp::session::streams::Transport;
 use prometheus_client::registry::Registry as Metrics;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::client::HttpClient;
 use wire::front::{Door, Unavailable};
-use wire::session::{Caller, Registry, SessionHandle, SessionId};
+use wire::session::{Caller, Exchanges, Registry, SessionHandle, SessionId};
 
 use crate::access::{Access, View};
 use crate::keys::{Principal, PrincipalHash};
@@ -29,14 +31,20 @@ mod kept;
 mod member;
 mod members;
 mod metrics;
+mod modern;
 mod profile;
 mod rewrite;
+mod routing;
 mod session;
+mod shown;
+mod sight;
 
 use catalogue::Merged;
 use kept::{Follower, Kept};
+use modern::own::Owners;
 use profile::{Capabilities, Profile};
 use session::Session;
+use shown::Shown;
 
 /// How long changes of servers are collected before the lists are merged anew.
 const DEBOUNCE: Duration = Duration::from_millis(20);
@@ -63,6 +71,8 @@ struct Inner {
     access: Access,
     merged: Kept<Merged>,
     profiles: Mutex<HashMap<Capabilities, Kept<Profile>>>,
+    shown: Shown,
+    owners: Owners,
     sessions: Registry,
     tasks: TaskTracker,
     draining: CancellationToken,
@@ -81,6 +91,8 @@ impl Aggregate {
             access,
             merged: Kept::default(),
             profiles: Mutex::default(),
+            shown: Shown::default(),
+            owners: Owners::default(),
             sessions: Registry::default(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -177,6 +189,10 @@ impl Door for Aggregate {
         let handle = handle.ok_or_else(|| refuse("the gateway is stopping; connect again"))?;
         self.0.tasks.spawn(session.run());
         Ok(handle)
+    }
+
+    async fn exchanges(&self, _: &Caller, _: &Message) -> Result<Option<Exchanges>, Unavailable> {
+        Ok(Some(self.take_exchange()))
     }
 
     fn find(&self, presented: &str, caller: &Caller) -> Option<SessionHandle> {

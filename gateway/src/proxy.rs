@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{self, HeaderName};
+use axum::http::header::{self, HeaderName, InvalidHeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use axum::response::IntoResponse as _;
@@ -34,6 +34,7 @@ mod body;
 mod parked;
 
 use body::Offered;
+pub(crate) use parked::instance_of;
 
 /// The version of what gateway and sidecar say to each other.
 const HOP: HeaderValue = HeaderValue::from_static("1");
@@ -223,9 +224,7 @@ impl Proxy {
         let fail = |why: &dyn std::fmt::Display| unavailable(&route, &why.to_string());
         parts.uri = path.parse::<Uri>().map_err(|error| fail(&error))?;
         strip(&mut parts.headers);
-        let principal = HeaderValue::from_str(&caller.0).map_err(|error| fail(&error))?;
-        parts.headers.insert(HOP_PRINCIPAL, principal);
-        parts.headers.insert(HOP_VERSION, HOP);
+        parts.headers.extend(hop(caller).map_err(|error| fail(&error))?);
         let response = match target.session {
             Some(_) => match self.send(target, parts, wire::client::streamed(body)).await {
                 // The session was in the memory of who listened there.
@@ -268,11 +267,8 @@ impl Proxy {
             let answer = self.send(target, parts.clone(), wire::client::streamed(body.clone())).await;
             let Err(ClientError::Connect { .. }) = &answer else { return answer };
             gone.push(target.endpoint.instance);
-            let now = self.routes.now();
-            let route = now.by_id(&target.route.id()).filter(|route| route.uid == target.route.uid);
-            let mut others = route.into_iter().flat_map(|route| &route.endpoints);
-            let Some(other) = others.find(|it| !it.draining && !gone.contains(&it.instance)) else { return answer };
-            target.endpoint = other.clone();
+            let Some(other) = self.routes.another(&target.route, &gone) else { return answer };
+            target.endpoint = other;
         }
     }
 
@@ -294,6 +290,15 @@ impl Proxy {
         let sealed = self.seal(target, kind, &session[..end]);
         Some(format!("event: endpoint\ndata: /{}/message?sessionId={sealed}\n\n", target.address).into())
     }
+}
+
+/// What a sidecar is told of whoever asks.
+///
+/// # Errors
+/// When the caller cannot be named in a header.
+pub(crate) fn hop(caller: &Caller) -> Result<[(HeaderName, HeaderValue); 2], InvalidHeaderValue> {
+    let principal = HeaderValue::from_str(&caller.0)?;
+    Ok([(HeaderName::from_static(HOP_PRINCIPAL), principal), (HeaderName::from_static(HOP_VERSION), HOP)])
 }
 
 /// The principal that a caller was admitted as.

@@ -254,6 +254,25 @@ impl Routes {
         }
     }
 
+    /// Another endpoint of a server for a request that those which are `gone` did not get: a pod may be gone before its
+    /// endpoint is.
+    pub fn another(&self, route: &Route, gone: &[Uid]) -> Option<Endpoint> {
+        let now = self.now();
+        let same = now.by_id(&route.id()).filter(|it| it.uid == route.uid)?;
+        same.endpoints.iter().find(|it| !it.draining && !gone.contains(&it.instance)).cloned()
+    }
+
+    /// Waits until an instance of a server is there no more. Nobody else will ever listen at its address.
+    pub async fn gone(&self, id: &str, instance: Uid) {
+        let mut changes = self.follow();
+        // The routes go when the program ends, which ends this as well.
+        while self.now().by_id(id).is_some_and(|route| route.instance(instance).is_some()) {
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Makes a change. Only the one task that watches the servers does.
     pub fn change(&self, event: Event) {
         self.change_all([event]);
@@ -374,6 +393,30 @@ pub(crate) mod tests {
             assert!(now != gone && (now == *home || *home == gone));
         }
         assert!(route("a", &[true]).home_of(&principals[0]).is_none());
+    }
+
+    #[test]
+    fn what_an_endpoint_that_is_gone_did_not_get_goes_to_another_one_of_the_same_server() {
+        let routes = Routes::default();
+        let [first, draining, last] = [0, 1, 2].map(|n| Uid::from_bytes([n; 16]));
+        routes.change(Event::Apply(Box::new(route("a", &[false, true, false]))));
+        let before = routes.get("a").unwrap();
+        assert_eq!(routes.another(&before, &[first]).map(|it| it.instance), Some(last));
+        assert_eq!(routes.another(&before, &[first, last]), None, "{draining} takes nothing new");
+        routes.change(Event::Apply(Box::new(Route { uid: last, ..route("a", &[false]) })));
+        assert_eq!(routes.another(&before, &[]), None, "it is another server now");
+    }
+
+    #[tokio::test]
+    async fn an_instance_is_gone_with_its_endpoint() {
+        use futures::FutureExt as _;
+        let routes = Routes::default();
+        routes.change(Event::Apply(Box::new(route("a", &[false, false]))));
+        let last = Uid::from_bytes([1; 16]);
+        let mut gone = Box::pin(routes.gone("a", last));
+        assert!(gone.as_mut().now_or_never().is_none());
+        routes.change(Event::Apply(Box::new(route("a", &[false]))));
+        assert!(gone.now_or_never().is_some() && routes.gone("b", last).now_or_never().is_some());
     }
 
     #[test]

@@ -15,7 +15,8 @@ use smallvec::SmallVec;
 mod members;
 mod scan;
 
-pub(crate) use members::{places, without};
+pub(crate) use members::places;
+pub use members::without;
 pub use scan::deeper_than;
 pub(crate) use scan::on_one_line;
 

@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod downgrade;
+pub mod headers;
 pub mod listen;
 pub mod mirrored;
 pub mod parked;

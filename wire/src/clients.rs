@@ -34,9 +34,9 @@ struct Client {
     seen: Clock,
 }
 
-/// A request that stands alone.
+/// The answer to a request that stands alone, and what comes before it.
 #[derive(Debug)]
-struct Exchange {
+pub struct Exchange {
     stream: StreamTx,
     /// The messages that were sent on it.
     sent: u64,
@@ -78,7 +78,7 @@ impl Clients {
     /// Adds a request that stands alone.
     pub fn exchange(&mut self, key: SessionKey, stream: StreamTx) {
         self.departures.report_if_gone(key, &stream);
-        self.exchanges.insert(key, Exchange { stream, sent: 0 });
+        self.exchanges.insert(key, Exchange::new(stream));
     }
 
     /// Forgets a session and ends its streams.
@@ -262,8 +262,14 @@ impl Client {
 }
 
 impl Exchange {
-    /// Whether it goes on.
-    fn send(&mut self, relation: Relation, message: Rope) -> bool {
+    /// Nothing has been said yet on `stream`.
+    pub fn new(stream: StreamTx) -> Self {
+        Self { stream, sent: 0 }
+    }
+
+    /// Sends a message, without waiting. Whether the exchange goes on: it ends with the answer, and when the client is gone
+    /// or too slow.
+    pub fn send(&mut self, relation: Relation, message: Rope) -> bool {
         self.sent += 1;
         let last = matches!(relation, Relation::Answer(_) | Relation::Abandoned(_));
         let event = EventId { stream: StreamId::COMMON, number: self.sent };

@@ -317,7 +317,7 @@ impl<C: Connect> Hub<C> {
                     self.mux.from_client(session, message, now);
                 }
             }
-            Command::Exchange { key, caller, message, stream, lease } => {
+            Command::Exchange { key, caller, message, stream, lease, repeated: _ } => {
                 self.last_exchange = now;
                 self.lease = lease.or_else(|| self.lease.take());
                 self.mux.enter(key, caller.0);

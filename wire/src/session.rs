@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use http::{HeaderName, HeaderValue};
 use mcp::envelope::Message;
 use mcp::session::SessionKey;
 use mcp::session::streams::{Carrier, EventId, Transport};
@@ -94,6 +95,8 @@ pub enum Command {
         caller: Caller,
         /// The message.
         message: Message,
+        /// The headers that repeat arguments of a tool (`Mcp-Param-…`), for whoever sends it on by HTTP.
+        repeated: Vec<(HeaderName, HeaderValue)>,
         /// Where the answer goes, and what comes up before; its end is the end of the request.
         stream: StreamTx,
         /// What it holds until the call has ended, be that after several requests.

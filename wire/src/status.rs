@@ -112,6 +112,9 @@ pub struct Catalogue {
     pub resource_templates: Vec<Box<RawValue>>,
     /// All prompts.
     pub prompts: Vec<Box<RawValue>>,
+    /// How long the lists hold, in milliseconds, as far as the server says so (from 2026-07-28 on): the shortest time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
 }
 
 /// The versions of packages that were decided once, for every replica and every restart.

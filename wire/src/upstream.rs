@@ -1,7 +1,8 @@
 //! Servers that speak HTTP.
 //!
 //! [`Remote`] makes links to one that is known by its address only: by [`StreamableLink`] or [`SseLink`], whichever it
-//! turns out to understand. Who knows what is there, as the gateway knows its sidecars, makes a link from a [`Site`].
+//! turns out to understand. Who knows what is there, as the gateway knows its sidecars, makes a link from a [`Site`], or
+//! sends a request of 2026-07-28 by itself and reads the [`Reply`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,12 +21,14 @@ mod detect;
 mod events;
 mod failure;
 mod outbox;
+mod reply;
 mod site;
 mod sse;
 mod streamable;
 mod target;
 
 use detect::{Found, detect};
+pub use reply::{NoAnswer, Reply};
 pub use site::Site;
 pub use sse::SseLink;
 pub use streamable::StreamableLink;

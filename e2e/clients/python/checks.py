@@ -7,6 +7,7 @@ import base64
 import gzip
 import json
 import uuid
+from contextlib import asynccontextmanager, nullcontext
 
 import anyio
 from mcp import types
@@ -101,7 +102,8 @@ async def check_progress(peer) -> str:
 async def check_log(peer) -> str:
     capability(peer, "logging")
     toggle = await tool(peer, "toggle-simulated-logging")
-    await peer.client.set_logging_level("debug")
+    if not is_modern(peer):
+        await peer.client.set_logging_level("debug")
     mark = peer.inbox.mark()
     await peer.client.call_tool(toggle, {})
     try:
@@ -158,6 +160,8 @@ async def check_elicitation(peer) -> str:
 async def check_roots(peer) -> str:
     name = await tool(peer, "get-roots-list")
     await _roots_shown(peer, name)
+    if is_modern(peer):
+        return f"{len(peer.answers.listed)} roots; that revision has no list_changed"
     peer.answers.listed.append({"uri": f"file:///home/user/{uuid.uuid4()}", "name": "later root"})
     await peer.client.send_roots_list_changed()
     await _roots_shown(peer, name)
@@ -240,24 +244,36 @@ async def check_subscribe(peer) -> str:
         raise Skip("the server takes no subscriptions")
     toggle = await tool(peer, "toggle-subscriber-updates")
     uri = await dynamic_uri(peer, 1)
-    await peer.client.subscribe_resource(uri)
-    mark = peer.inbox.mark()
-    await peer.client.call_tool(toggle, {})
-    try:
-        await peer.inbox.notification("notifications/resources/updated", mark, lambda p: p["uri"] == uri)
-    finally:
+    async with subscribed(peer, uri):
+        mark = peer.inbox.mark()
         await peer.client.call_tool(toggle, {})
-    await peer.client.unsubscribe_resource(uri)
+        try:
+            await peer.inbox.notification("notifications/resources/updated", mark, lambda p: p["uri"] == uri)
+        finally:
+            await peer.client.call_tool(toggle, {})
     return f"updated {uri}"
+
+
+@asynccontextmanager
+async def subscribed(peer, uri: str):
+    """From 2026-07-28 on a client listens instead."""
+    if is_modern(peer):
+        async with peer.client.listen(resource_subscriptions=[uri]):
+            yield
+        return
+    await peer.client.subscribe_resource(uri)
+    yield
+    await peer.client.unsubscribe_resource(uri)
 
 
 async def check_list_changed(peer) -> str:
     """A tool makes a resource: the client is told, lists it and reads it."""
     name, content = f"{uuid.uuid4()}.gz", b"made by a check"
-    mark = peer.inbox.mark()
     data = f"data:text/plain;base64,{base64.b64encode(content).decode()}"
-    result = await call(peer, "gzip-file-as-resource", {"name": name, "data": data, "outputType": "resourceLink"})
-    await peer.inbox.notification("notifications/resources/list_changed", mark)
+    async with peer.client.listen(resources_list_changed=True) if is_modern(peer) else nullcontext():
+        mark = peer.inbox.mark()
+        result = await call(peer, "gzip-file-as-resource", {"name": name, "data": data, "outputType": "resourceLink"})
+        await peer.inbox.notification("notifications/resources/list_changed", mark)
     uri = result["content"][0]["uri"]
     while uri not in {r["uri"] for r in await pages(peer.client.list_resources, "resources")}:
         await anyio.sleep(0.1)
@@ -266,8 +282,12 @@ async def check_list_changed(peer) -> str:
     return f"told, listed and read {uri}"
 
 
+def is_modern(peer) -> bool:
+    return peer.info["protocolVersion"] >= "2026-07-28"
+
+
 async def check_ping(peer) -> str:
-    if peer.info["protocolVersion"] >= "2026-07-28":
+    if is_modern(peer):
         return "that revision has none"
     await peer.client.send_ping()
     return "answered"

@@ -11,7 +11,8 @@ from wire import plain, transport
 @asynccontextmanager
 async def connect(args, inbox, answers):
     mode = {"mode": args.mode} if args.mode else {}
-    async with Client(transport(args, inbox, httpx2), **answers.callbacks(), **mode) as client:
+    # From 2026-07-28 on requests say themselves what they want logged.
+    async with Client(transport(args, inbox, httpx2), log_level="debug", **answers.callbacks(), **mode) as client:
         yield client, {
             "protocolVersion": client.protocol_version,
             "serverInfo": plain(client.server_info) if client.server_info else {},

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mcp::cursor::{CursorError, Page};
 use mcp::json;
+use mcp::modern::TASKS_EXTENSION;
 use mcp::names::{Names, Style, expose_uri};
 use serde_json::value::RawValue;
 use std::num::NonZeroUsize;
@@ -36,7 +37,12 @@ pub(super) struct Merged {
     pub(super) namespaces: BTreeSet<Arc<str>>,
     /// The members' instructions, under their names.
     pub(super) instructions: String,
-    unavailable: Vec<String>,
+    /// What there is beside tools, prompts and resources.
+    pub(super) extras: Vec<Extra>,
+    /// How long the lists hold, in milliseconds; 0 where some server does not say so.
+    pub(super) ttl_ms: u64,
+    /// Those that do not work now.
+    pub(super) unavailable: Vec<String>,
 }
 
 /// A server that is one of all.
@@ -56,6 +62,32 @@ pub(super) struct List {
     version: u64,
 }
 
+/// What only some servers offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extra {
+    /// They tell when a resource changes.
+    Updates,
+    Completions,
+    Logging,
+    /// Results that are tasks (SEP-2663).
+    Tasks,
+}
+
+impl Extra {
+    const ALL: [Self; 4] = [Self::Updates, Self::Completions, Self::Logging, Self::Tasks];
+
+    /// Whether a server that declares `capabilities`, raw JSON, offers it.
+    fn is_in(self, capabilities: &str) -> bool {
+        let path: &[&str] = match self {
+            Self::Updates => &["resources", "subscribe"],
+            Self::Completions => &["completions"],
+            Self::Logging => &["logging"],
+            Self::Tasks => &["extensions", TASKS_EXTENSION],
+        };
+        json::lookup(capabilities, path).is_some_and(|found| !matches!(found, "false" | "null"))
+    }
+}
+
 /// The four kinds of lists.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
@@ -66,6 +98,17 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The list that a method asks for.
+    pub(super) fn of(method: &str) -> Option<Self> {
+        match method {
+            "tools/list" => Some(Self::Tools),
+            "prompts/list" => Some(Self::Prompts),
+            "resources/list" => Some(Self::Resources),
+            "resources/templates/list" => Some(Self::Templates),
+            _ => None,
+        }
+    }
+
     fn key(self) -> &'static str {
         match self {
             Self::Tools => "tools",
@@ -123,6 +166,8 @@ impl Merged {
             resources: list(|it| &it.resources, &moved("uri"), &old.resources),
             templates: list(|it| &it.resource_templates, &moved("uriTemplate"), &old.templates),
             instructions: instructions(&catalogues),
+            extras: extras(&catalogues),
+            ttl_ms: catalogues.iter().map(|(_, it)| it.ttl_ms.unwrap_or(0)).min().unwrap_or(0),
             members: routes.iter().map(|route| (route.name.to_string(), Member::of(route))).collect(),
             namespaces: routes.iter().filter_map(|route| route.namespace.clone()).collect(),
             unavailable: routes.iter().filter(|route| !route.is_ready()).map(|route| route.name.to_string()).collect(),
@@ -145,8 +190,9 @@ impl Merged {
         ]
     }
 
-    /// A page of a list, as the chunks of a raw result.
-    pub(super) fn page(&self, kind: Kind, cursor: Option<&str>) -> Result<[Bytes; 3], CursorError> {
+    /// A page of a list, as the chunks of a raw result: what it begins with, the items, the rest. `before` are members
+    /// that come first, with a comma behind each.
+    pub(super) fn page(&self, kind: Kind, cursor: Option<&str>, before: &str) -> Result<[Bytes; 3], CursorError> {
         let list = match kind {
             Kind::Tools => &self.tools,
             Kind::Prompts => &self.prompts,
@@ -166,7 +212,7 @@ impl Merged {
             let names: Vec<_> = self.unavailable.iter().map(|name| json::quote(name)).collect();
             format!(r#","_meta":{{"{UNAVAILABLE}":[{}]}}"#, names.join(","))
         };
-        Ok([format!(r#"{{"{}":["#, kind.key()).into(), items, format!("]{next}{meta}}}").into()])
+        Ok([format!(r#"{{{before}"{}":["#, kind.key()).into(), items, format!("]{next}{meta}}}").into()])
     }
 }
 
@@ -203,4 +249,10 @@ fn replace(item: &str, key: &str, with: impl FnOnce(&str) -> Option<String>) -> 
 fn instructions(catalogues: &[(&Route, &Catalogue)]) -> String {
     let given = catalogues.iter().filter_map(|(route, it)| Some((&route.name, it.instructions.as_ref()?)));
     given.flat_map(|(name, text)| ["# ", name.as_str(), "\n\n", text, "\n\n"]).collect()
+}
+
+fn extras(catalogues: &[(&Route, &Catalogue)]) -> Vec<Extra> {
+    let declared: Vec<_> =
+        catalogues.iter().filter_map(|(_, it)| it.capabilities.as_deref().map(RawValue::get)).collect();
+    Extra::ALL.into_iter().filter(|extra| declared.iter().any(|capabilities| extra.is_in(capabilities))).collect()
 }

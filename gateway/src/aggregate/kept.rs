@@ -64,6 +64,12 @@ pub(super) struct Follower<T> {
     reached: watch::Receiver<u64>,
 }
 
+impl<T> Clone for Follower<T> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), reached: self.reached.clone() }
+    }
+}
+
 impl<T> Follower<T> {
     /// The value now.
     pub(super) fn now(&self) -> Arc<T> {
@@ -85,6 +91,13 @@ impl<T> Follower<T> {
     /// Takes the value now for seen.
     pub(super) fn see(&mut self) {
         self.value.mark_unchanged();
+    }
+
+    /// Waits for a value that `is` so; for ever when the task has ended before.
+    pub(super) async fn becomes(&mut self, is: impl Fn(&T) -> bool) {
+        if self.value.wait_for(|value| is(value)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits until the value shows the change of that number; for ever when the task has ended before.

@@ -5,10 +5,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use http::HeaderMap;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use mcp::envelope::{Message, RequestId};
-use mcp::header::{HOP_PRINCIPAL, HOP_VERSION};
 use mcp::json::Rope;
 use mcp::session::filter::ToolFilter;
 use mcp::session::mux::{Config, Loss, Sharing};
@@ -20,6 +19,7 @@ use wire::link::{Connect, Event, Link};
 use wire::session::{Caller, Ended, Frame, Registry, SessionHandle, SessionId, StreamRx};
 use wire::upstream::{Site, StreamableLink, Target};
 
+use crate::proxy::hop;
 use crate::routes::Routes;
 use crate::store::Uid;
 
@@ -153,17 +153,12 @@ impl Opener {
         log_level: Option<&str>,
     ) -> Option<(Member, BoxFuture<'static, ()>)> {
         let (caller, id) = (self.caller.clone(), SessionId::random().ok()?);
-        let principal = HeaderValue::from_str(&caller.0).ok()?;
-        let headers = [
-            (HeaderName::from_static(HOP_PRINCIPAL), principal),
-            (HeaderName::from_static(HOP_VERSION), HeaderValue::from_static("1")),
-        ];
         let sidecar = Sidecar {
             name: name.to_owned(),
             id: self.routes.get(name).filter(|route| route.uid == uid)?.id(),
             routes: self.routes.clone(),
             client: self.client.clone(),
-            headers: headers.into_iter().collect(),
+            headers: hop(&caller).ok()?.into_iter().collect(),
         };
         let mux = Config {
             sharing: Sharing::Exclusive,

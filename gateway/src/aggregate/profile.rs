@@ -9,8 +9,9 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use http::Request;
 use http_body_util::{BodyExt as _, Limited};
+use mcp::modern::TASKS_EXTENSION;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use wire::client::HttpClient;
 use wire::status::{Catalogue, Status};
@@ -27,6 +28,8 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 const ASK_LIMIT: Duration = Duration::from_secs(60);
 /// The largest answer.
 const MAX_STATUS: usize = 64 << 20;
+/// How long it is worth waiting for servers to say so the first time.
+const SETTLE: Duration = Duration::from_secs(2);
 /// How long after a server did not say what it offers it is asked again.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -35,11 +38,15 @@ const RETRY: Duration = Duration::from_secs(30);
 pub(super) struct Capabilities(String);
 
 impl Capabilities {
-    /// The canonical form of `capabilities` of an `initialize`; what is experimental is left out, or hardly two
-    /// clients would be alike.
+    /// The canonical form of `capabilities` of an `initialize`, or of a request of 2026-07-28; what is experimental is
+    /// left out, or hardly two clients would be alike, and so is that results may be tasks, which no list depends on.
     pub(super) fn of(raw: &str) -> Self {
         let Ok(Value::Object(mut declared)) = serde_json::from_str(raw) else { return Self::default() };
-        declared.retain(|key, _| key != "experimental");
+        if let Some(Value::Object(extensions)) = declared.get_mut("extensions") {
+            extensions.remove(TASKS_EXTENSION);
+        }
+        let is_nothing = |key: &str, value: &Value| key == "extensions" && value.as_object().is_some_and(Map::is_empty);
+        declared.retain(|key, value| key != "experimental" && !is_nothing(key, value));
         if declared.is_empty() {
             return Self::default();
         }
@@ -61,6 +68,8 @@ pub(super) struct Profile {
     pub(super) catalogues: HashMap<String, Arc<Catalogue>>,
     /// Whether every server that works has been asked.
     pub(super) complete: bool,
+    /// Whether it once was complete, or as much as may be waited for.
+    pub(super) settled: bool,
 }
 
 /// A server's catalogue was asked of this instance, when its catalogue for everybody had this version.
@@ -72,6 +81,7 @@ pub(super) async fn follow(routes: Routes, client: HttpClient, capabilities: Cap
     let mut changes = routes.follow();
     let mut known: HashMap<Asked, Known> = HashMap::new();
     let mut answers = FuturesUnordered::new();
+    let settle = Instant::now() + SETTLE;
     loop {
         let change = *changes.borrow_and_update();
         let table = routes.now();
@@ -85,7 +95,7 @@ pub(super) async fn follow(routes: Routes, client: HttpClient, capabilities: Cap
                 answers.push(async move { (key, ask(&client, &route, &capabilities).await) });
             }
         }
-        publish(&table, &known, &profile, change);
+        publish(&table, &known, &profile, (change, Instant::now() >= settle));
         tokio::select! {
             changed = changes.changed() => {
                 if changed.is_err() {
@@ -99,6 +109,7 @@ pub(super) async fn follow(routes: Routes, client: HttpClient, capabilities: Cap
                     *known = answer.map_or_else(|| Known::Silent(Instant::now()), Known::Said);
                 }
             }
+            () = tokio::time::sleep_until(settle), if !profile.now().settled => {}
             () = tokio::time::sleep(RETRY), if known.values().any(|it| matches!(it, Known::Silent(_))) => {}
         }
     }
@@ -120,8 +131,8 @@ impl Known {
     }
 }
 
-/// Tells those who follow the profile, if there is anything new.
-fn publish(table: &RouteTable, known: &HashMap<Asked, Known>, profile: &Kept<Profile>, change: u64) {
+/// Tells those who follow the profile, if there is anything new as of `change`.
+fn publish(table: &RouteTable, known: &HashMap<Asked, Known>, profile: &Kept<Profile>, (change, waited): (u64, bool)) {
     let better = |route: &Route| match known.get(&asked(route)?)? {
         Known::Said(catalogue) => Some(Arc::clone(catalogue)),
         Known::Asked | Known::Silent(_) => None,
@@ -130,8 +141,11 @@ fn publish(table: &RouteTable, known: &HashMap<Asked, Known>, profile: &Kept<Pro
     let named = |route: &Arc<Route>| Some((route.name.to_string(), better(route)?));
     let catalogues = table.iter().filter_map(named).collect();
     let complete = !known.values().any(|it| matches!(it, Known::Asked));
-    let profile_now = Profile { merged, catalogues, complete };
-    profile.publish(profile_now, change, |new, old| new.merged.differs(&old.merged) || new.complete != old.complete);
+    let settled = complete || waited || profile.now().settled;
+    let profile_now = Profile { merged, catalogues, complete, settled };
+    profile.publish(profile_now, change, |new, old| {
+        new.merged.differs(&old.merged) || (new.complete, new.settled) != (old.complete, old.settled)
+    });
 }
 
 fn asked(route: &Route) -> Option<Asked> {
@@ -161,6 +175,11 @@ mod tests {
         let of = |raw| Capabilities::of(raw);
         assert_eq!(of(r#"{"sampling":{"b":1,"a":2},"roots":{}}"#), of(r#"{"roots":{}, "sampling":{"a":2,"b":1}}"#));
         assert!(of(r#"{"experimental":{"x":1}}"#).is_empty() && of("{}").is_empty() && of("7").is_empty());
+        assert!(of(r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#).is_empty());
+        assert_eq!(
+            of(r#"{"extensions":{"x":{},"io.modelcontextprotocol/tasks":{}}}"#),
+            of(r#"{"extensions":{"x":{}}}"#)
+        );
         assert_ne!(of(r#"{"roots":{}}"#), of(r#"{"roots":{"listChanged":true}}"#));
     }
 }

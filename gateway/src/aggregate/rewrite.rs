@@ -1,7 +1,7 @@
 //! What messages of a member go through on their way to a client of all.
 
 use bytes::Bytes;
-use mcp::envelope::{Kind, Message};
+use mcp::envelope::{Kind, Message, RequestId};
 use mcp::json::{self, Edit, Rope};
 use mcp::names::expose_uri;
 
@@ -9,15 +9,22 @@ use mcp::names::expose_uri;
 const SERVER: &str = "mcpgateway.dev/server";
 
 /// An answer of `server` to a request of method `method`, as the client gets it: it names the server, and addresses of
-/// resources lead back to it.
+/// resources and ids of tasks lead back to it.
 pub(super) fn answer(server: &str, method: &str, message: &Message) -> Rope {
     if message.kind() == Kind::Error {
-        return message.clone().into();
+        let missing = message.at(&["data", "uri"]).filter(|_| method == "resources/read");
+        return message.with(missing.and_then(|raw| exposed(server, message, raw)));
     }
     let mut edits: Vec<Edit> = mark(server, message).into_iter().collect();
-    if memchr::memmem::find(message.raw(), b"\"uri\"").is_some() {
+    let has = |key: &str| memchr::memmem::find(message.raw(), key.as_bytes()).is_some();
+    if has("\"taskId\"") && (method.starts_with("tasks/") || message.str_at(&["resultType"]).as_deref() == Some("task"))
+    {
+        edits.extend(task(server, message));
+    }
+    if has("\"uri\"") {
         let uris = match method {
             "tools/call" => in_content(message.at(&["content"])),
+            "tasks/get" => in_content(message.at(&["result", "content"])),
             "prompts/get" => in_messages(message.at(&["messages"])),
             "resources/read" => {
                 elements(message.at(&["contents"])).into_iter().filter_map(|it| json::lookup(it, &["uri"])).collect()
@@ -33,6 +40,28 @@ pub(super) fn answer(server: &str, method: &str, message: &Message) -> Rope {
 pub(super) fn updated(server: &str, message: &Message) -> Rope {
     let edit = message.at(&["uri"]).and_then(|raw| exposed(server, message, raw));
     message.with(edit)
+}
+
+/// A notification of `server` about a task, which may hold its result.
+pub(super) fn task_changed(server: &str, message: &Message) -> Rope {
+    let uris = in_content(message.at(&["result", "content"]));
+    message
+        .with(task(server, message).into_iter().chain(uris.into_iter().filter_map(|raw| exposed(server, message, raw))))
+}
+
+/// The answer to the request `id` with a result that lies there in pieces.
+pub(super) fn result(id: &RequestId, pieces: impl IntoIterator<Item = Bytes>) -> Rope {
+    let mut rope = Rope::default();
+    let id = String::from_utf8_lossy(id.raw());
+    rope.push(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"#).into());
+    pieces.into_iter().for_each(|piece| rope.push(piece));
+    rope.push(Bytes::from_static(b"}"));
+    rope
+}
+
+/// The id of a task. It is told apart as addresses are, and as reversibly.
+fn task(server: &str, message: &Message) -> Option<Edit> {
+    exposed(server, message, message.at(&["taskId"])?)
 }
 
 fn exposed(server: &str, message: &Message, raw: &str) -> Option<Edit> {
@@ -85,8 +114,6 @@ fn in_messages(raw: Option<&str>) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use mcp::envelope::RequestId;
-
     use super::*;
 
     fn rewritten(method: &str, result: &str) -> String {
@@ -115,5 +142,35 @@ mod tests {
         assert!(read.contains(r#""uri":"time+a://b""#), "{read}");
         let prompt = rewritten("prompts/get", r#"{"messages":[{"content":{"type":"resource_link","uri":"a://b"}}]}"#);
         assert!(prompt.contains(r#""uri":"time+a://b""#), "{prompt}");
+    }
+
+    #[test]
+    fn tasks_lead_back_to_the_server_and_so_does_what_came_of_them() {
+        let created = rewritten("tools/call", r#"{"resultType":"task","taskId":"7","status":"working"}"#);
+        assert!(created.contains(r#""taskId":"time+7""#), "{created}");
+        let other = rewritten("tools/call", r#"{"resultType":"complete","taskId":"7"}"#);
+        assert!(other.contains(r#""taskId":"7""#), "{other}");
+        let inner = r#"{"content":[{"type":"resource_link","uri":"a://b"}]}"#;
+        let got = rewritten("tasks/get", &format!(r#"{{"resultType":"complete","taskId":"7","result":{inner}}}"#));
+        assert!(got.contains(r#""taskId":"time+7""#) && got.contains(r#""uri":"time+a://b""#), "{got}");
+        let told = Message::call(None, "notifications/tasks", Some(&format!(r#"{{"taskId":"7","result":{inner}}}"#)));
+        let told = String::from_utf8(task_changed("time", &told).into_bytes().to_vec()).unwrap();
+        assert!(told.contains(r#""taskId":"time+7""#) && told.contains(r#""uri":"time+a://b""#), "{told}");
+    }
+
+    #[test]
+    fn what_is_asked_of_the_client_and_the_state_for_it_stay_as_they_are() {
+        let asks = r#""inputRequests":{"q":{"method":"x","params":{"uri":"a://b"}}},"requestState":"\u00e9""#;
+        let asked = rewritten("tools/call", &format!(r#"{{"resultType":"input_required",{asks}}}"#));
+        assert!(asked.contains(asks), "{asked}");
+    }
+
+    #[test]
+    fn an_error_names_the_resource_by_its_address_for_the_client() {
+        for (method, expected) in [("resources/read", "time+a://b"), ("tools/call", "a://b")] {
+            let error = Message::error(Some(&RequestId::from(1)), -32602, "x", Some(r#"{"uri":"a://b"}"#));
+            let text = String::from_utf8(answer("time", method, &error).into_bytes().to_vec()).unwrap();
+            assert!(text.contains(&format!(r#""uri":"{expected}""#)), "{text}");
+        }
     }
 }

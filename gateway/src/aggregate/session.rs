@@ -14,31 +14,29 @@ use mcp::session::mux::Relation;
 use mcp::session::streams::{Delivery, Transport};
 use mcp::session::{Clock, SessionKey};
 use mcp::version::Version;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wire::clients::Clients;
 use wire::hub::Stop;
 use wire::session::{COMMAND_QUEUE, Caller, Command, Departures, SessionHandle, SessionId};
 
 use super::catalogue::{Member, Merged};
-use super::kept::Follower;
 use super::member::Opener;
 use super::members::Members;
-use super::profile::{Capabilities, Profile};
+use super::profile::Capabilities;
+use super::rewrite;
+use super::sight::Sight;
 use super::{Aggregate, IDLE, principal};
 use crate::access::View;
 
 mod client;
-mod own;
+pub(super) mod own;
 mod server;
 
 use own::Own;
 
 /// How often it is looked whether the session is idle.
 const LOOK: Duration = Duration::from_secs(30);
-
-/// How long a request may wait for the lists to show a change of servers; they take milliseconds.
-const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -48,10 +46,8 @@ pub(super) struct Session {
     clients: Clients,
     departures: Arc<Departures>,
     commands: mpsc::Receiver<Command>,
-    merged: Follower<Merged>,
-    profile: Option<Follower<Profile>>,
-    /// What the client may see of them, and what was last known of that.
-    views: watch::Receiver<Arc<View>>,
+    sight: Sight,
+    /// What was last known of what the client may see.
     view: Arc<View>,
     /// What members offer to this session in particular.
     own: Own,
@@ -118,23 +114,20 @@ impl Session {
         let mut clients = Clients::new(aggregate.0.sessions.clone(), &tx);
         let key = SessionKey(0);
         let handle = clients.add(key, (id, caller.clone(), transport), Clock::ZERO);
-        let views = aggregate.0.access.view(principal(&caller));
-        let view = Arc::clone(&views.borrow());
+        let sight = Sight::new(&aggregate, principal(&caller));
+        let view = sight.view();
         let opener = Opener {
             routes: aggregate.0.routes.clone(),
             client: aggregate.0.client.clone(),
             caller,
             stop: Stop { now: aggregate.0.forced.clone(), ..Stop::default() },
         };
-        let merged = aggregate.0.merged.follow();
         let session = Self {
             key,
             departures: clients.departures(),
             clients,
             commands,
-            merged,
-            profile: None,
-            views,
+            sight,
             view,
             own: Own::default(),
             told: [0; 3],
@@ -184,24 +177,11 @@ impl Session {
     }
 
     async fn wake(&mut self, draining: bool) -> Wake {
-        let Self { commands, departures, members, merged, profile, views, aggregate, look_for_idle, .. } = self;
-        let profile = async {
-            match profile {
-                Some(profile) => profile.changed().await,
-                None => std::future::pending().await,
-            }
-        };
-        let viewed = async {
-            if views.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
+        let Self { commands, departures, members, sight, aggregate, look_for_idle, .. } = self;
         tokio::select! {
             command = commands.recv() => Wake::Command(command),
             (name, delivery) = members.next() => Wake::Member(name, delivery),
-            () = merged.changed() => Wake::Lists,
-            () = profile => Wake::Lists,
-            () = viewed => Wake::Lists,
+            () = sight.changed() => Wake::Lists,
             () = departures.arrived() => Wake::Departures,
             () = tokio::time::sleep_until(*look_for_idle) => Wake::Look,
             () = aggregate.0.draining.cancelled(), if !draining => Wake::Drain,
@@ -219,7 +199,7 @@ impl Session {
 
     async fn command(&mut self, command: Command) {
         // What was taken from the client goes before what it asks for.
-        if self.views.has_changed().unwrap_or_default() {
+        if self.sight.view_has_changed() {
             self.lists_changed();
         }
         let now = self.now();
@@ -231,7 +211,7 @@ impl Session {
             }
             Command::Listen { session, after, stream } => self.clients.listen(session, after, stream, now),
             Command::Close { .. } => self.ended = true,
-            // Every session has a task of its own.
+            // Every session, and every request without one, has a task of its own.
             Command::Attach(_) | Command::Exchange { .. } => {}
         }
     }
@@ -242,31 +222,15 @@ impl Session {
             return Arc::clone(own);
         }
         // More may have been merged a moment ago than this client sees; the lists of its own are on their way then.
-        let common = self.common();
+        let common = self.sight.common();
         if self.view.shows_all(&common.namespaces) { common } else { Arc::default() }
     }
 
-    /// The lists for clients like this one that see every server.
-    fn common(&self) -> Arc<Merged> {
-        match &self.profile {
-            Some(profile) if profile.now().merged.versions() != [0; 3] => Arc::clone(&profile.now().merged),
-            _ => self.merged.now(),
-        }
-    }
-
-    /// Waits until the lists show what the gateway knows by now: who was just told that a server is ready may use it.
+    /// Waits until the lists show what the gateway knows by now.
     async fn catch_up(&mut self) {
         let change = self.aggregate.0.routes.latest_change();
-        let Self { merged, profile, .. } = self;
-        let reached = async {
-            merged.reached(change).await;
-            if let Some(profile) = profile {
-                profile.reached(change).await;
-            }
-        };
-        // Lists that are late are better than none.
-        drop(tokio::time::timeout(CATCH_UP, reached).await);
-        if self.merged.has_changed() || self.profile.as_ref().is_some_and(Follower::has_changed) {
+        self.sight.catch_up(change).await;
+        if self.sight.lists_have_changed() {
             self.lists_changed();
         } else if self.own.shows < change {
             // Which servers do not work now is no news, but it stands in the lists.
@@ -274,16 +238,11 @@ impl Session {
         }
     }
 
-    /// Whether it is not yet known what some server offers to this client in particular.
-    fn lists_are_provisional(&self) -> bool {
-        self.profile.as_ref().is_some_and(|profile| !profile.now().complete)
-    }
-
     /// Tells the client which lists have changed, and lets go of servers that are gone.
     fn lists_changed(&mut self) {
-        self.merged.see();
-        self.view = Arc::clone(&self.views.borrow_and_update());
-        let merged = self.merged.now();
+        self.sight.see();
+        self.view = self.sight.view();
+        let merged = self.sight.everybody();
         let same = |it: &Member, uid| it.uid == uid && self.view.shows(it.namespace.as_deref());
         let gone = self.members.names(|name, uid| merged.members.get(name).is_none_or(|it| !same(it, uid)));
         for name in &gone {
@@ -302,7 +261,7 @@ impl Session {
     }
 
     fn adopt_capabilities(&mut self, raw: &str) {
-        self.profile = self.aggregate.profile(&Capabilities::of(raw));
+        self.sight.adopt(&self.aggregate, &Capabilities::of(raw));
         self.merge_own();
         self.told = self.lists().versions();
     }
@@ -346,12 +305,7 @@ impl Session {
 
     /// Answers with a result that lies there in pieces.
     fn answer(&mut self, id: &RequestId, result: impl IntoIterator<Item = Bytes>) {
-        let mut rope = Rope::default();
-        let id_text = String::from_utf8_lossy(id.raw());
-        rope.push(format!(r#"{{"jsonrpc":"2.0","id":{id_text},"result":"#).into());
-        result.into_iter().for_each(|chunk| rope.push(chunk));
-        rope.push(Bytes::from_static(b"}"));
-        self.deliver(Relation::Answer(id.clone()), rope);
+        self.deliver(Relation::Answer(id.clone()), rewrite::result(id, result));
     }
 
     fn set_version(&mut self, version: Version) {

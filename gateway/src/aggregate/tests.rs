@@ -16,19 +16,20 @@ use crate::kubernetes::Accounts;
 use crate::routes::{Event, Route};
 
 /// A gateway in a cluster that nobody reaches, with the server `alpha` in the namespace `one` and `beta` in `two`.
-struct World {
-    access: Access,
-    routes: Routes,
-    aggregate: Aggregate,
+pub(super) struct World {
+    pub(super) access: Access,
+    pub(super) routes: Routes,
+    pub(super) aggregate: Aggregate,
     tasks: JoinSet<()>,
 }
 
 /// Each offers one thing of every kind.
-fn route(name: &str, namespace: &str, uid: u8) -> Route {
+pub(super) fn route(name: &str, namespace: &str, uid: u8) -> Route {
     let item = |text: Value| vec![serde_json::value::to_raw_value(&text).unwrap()];
     let catalogue = Catalogue {
         version: 1,
         instructions: Some(format!("use {name}")),
+        capabilities: Some(serde_json::value::to_raw_value(&json!({"tools": {"listChanged": true}})).unwrap()),
         tools: item(json!({"name": "tool"})),
         prompts: item(json!({"name": "prompt"})),
         resources: item(json!({"uri": "test://x", "name": "x"})),
@@ -41,7 +42,7 @@ fn route(name: &str, namespace: &str, uid: u8) -> Route {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let routes = Routes::default();
         routes.change(Event::Reset(vec![route("alpha", "one", 1), route("beta", "two", 2)]));
@@ -119,11 +120,11 @@ impl Client {
     }
 }
 
-fn account(name: &str) -> Arc<Account> {
+pub(super) fn account(name: &str) -> Arc<Account> {
     Arc::new(Account { name: name.into(), ..Account::default() })
 }
 
-fn of(namespaces: &[&str]) -> View {
+pub(super) fn of(namespaces: &[&str]) -> View {
     View::Of(namespaces.iter().map(|it| (*it).into()).collect())
 }
 

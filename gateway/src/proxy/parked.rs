@@ -8,12 +8,21 @@ use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
 use mcp::envelope::{self, Incoming};
 use mcp::header::MCP_METHOD;
-use mcp::modern::parked::{ASKING, State};
+use mcp::modern::parked::ASKING;
 
 use crate::routes::{Endpoint, Route};
+use crate::store::Uid;
+
+/// What a server's state begins with, where it is kept beside a process: behind it stands the instance, and a dot.
+const STATE: &str = "mgw1.";
 
 /// A longer body is not looked into.
 const LONGEST: usize = 4 << 20;
+
+/// The instance that a state, or the id of a task, is kept in. A hint, and no more: whoever takes it there finds out.
+pub(crate) fn instance_of(state: &str) -> Option<Uid> {
+    state.strip_prefix(STATE)?.split_once('.')?.0.parse().ok()
+}
 
 /// The endpoint that the request's state names, and the request as it came. A body is only read where that can make a
 /// difference.
@@ -58,15 +67,13 @@ async fn beginning(mut body: Body) -> (Option<Bytes>, Body) {
 
 fn named(body: Bytes, route: &Route) -> Option<&Endpoint> {
     let Ok(Incoming::Single(message)) = envelope::parse(body, LONGEST) else { return None };
-    let state = message.str_at(&["requestState"])?;
-    route.instance(State::parse(&state)?.pod.parse().ok()?)
+    route.instance(instance_of(&message.str_at(&["requestState"])?)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::routes::tests::route;
-    use crate::store::Uid;
 
     async fn go(method: &str, body: Vec<u8>, route: &Route) -> (Option<Uid>, Bytes) {
         let request = Request::builder().header("mcp-method", method).body(Body::from(body)).unwrap();
@@ -103,5 +110,14 @@ mod tests {
     async fn a_long_body_is_passed_on_unread() {
         let long = [call("s"), vec![b' '; LONGEST + 1]].concat();
         assert_eq!(go("tools/call", long.clone(), &route("time", &[false, false])).await, (None, long.into()));
+    }
+
+    #[test]
+    fn a_state_may_say_where_it_is_kept() {
+        let uid = Uid::from_bytes([7; 16]);
+        assert_eq!(instance_of(&format!("mgw1.{uid}.sealed.more")), Some(uid));
+        for state in ["", "mgw1.", "mgw1.x.y", &format!("mgw1.{uid}"), &format!("mgw2.{uid}.x"), "fixture-state"] {
+            assert_eq!(instance_of(state), None, "{state}");
+        }
     }
 }

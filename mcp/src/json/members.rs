@@ -26,7 +26,7 @@ pub(crate) fn places(json: &str, object: &Object<'_>, keys: &[&str]) -> SmallVec
 }
 
 /// The object without these members; `None` when it is none that can be taken apart.
-pub(crate) fn without(json: &str, keys: &[&str]) -> Option<String> {
+pub fn without(json: &str, keys: &[&str]) -> Option<String> {
     let object = Object::parse(json).ok()?;
     let kept = object.iter().filter(|(key, _)| !keys.contains(key));
     let kept: Vec<_> = kept.map(|(key, value)| format!("{}:{value}", super::quote(key))).collect();

@@ -113,7 +113,7 @@ fn unsupported(version: &str) -> Refusal {
 }
 
 /// The member of `params` that `Mcp-Name` repeats, for a request of that method.
-fn named_by(method: &str) -> Option<&'static str> {
+pub(super) fn named_by(method: &str) -> Option<&'static str> {
     match method {
         "tools/call" | "prompts/get" => Some("name"),
         "resources/read" => Some("uri"),

@@ -1,10 +1,10 @@
 //! Which changes a client listens to (2026-07-28, "Subscriptions").
 
-use super::meta;
+use super::{TASKS_EXTENSION, meta};
 use crate::envelope::{Message, RequestId};
 use crate::json;
 
-/// The URIs that one stream may ask for, together, in bytes.
+/// The URIs, and the ids, that one stream may ask for, together, in bytes.
 const MAX_RESOURCES: usize = 256 << 10;
 
 /// What one `subscriptions/listen` asked for.
@@ -15,7 +15,13 @@ pub struct Filter {
     resources: bool,
     /// The URIs of resources.
     pub updates: Vec<Box<str>>,
+    /// The ids of tasks (SEP-2663).
+    pub tasks: Vec<Box<str>>,
 }
+
+/// The keys that ask for resources and for tasks.
+const UPDATES: &str = "resourceSubscriptions";
+const TASKS: &str = "taskIds";
 
 /// The notifications of changed lists, the key that asks for each, and the capability of a server that tells it.
 pub const LISTS: [(&str, &str, &str); 3] = [
@@ -32,12 +38,20 @@ impl Filter {
         let [tools, prompts, resources] = LISTS.map(|(_, key, capability)| {
             request.at(&["notifications", key]) == Some("true") && tells([capability, "listChanged"])
         });
-        let uris =
-            request.at(&["notifications", "resourceSubscriptions"]).filter(|_| tells(["resources", "subscribe"]));
-        let uris = uris.and_then(json::elements).unwrap_or_default();
-        let updates: Vec<Box<str>> = uris.into_iter().filter_map(json::string).map(Into::into).collect();
-        let bytes: usize = updates.iter().map(|uri| size_of::<Box<str>>() + uri.len()).sum();
-        (bytes <= MAX_RESOURCES).then_some(Self { tools, prompts, resources, updates })
+        let texts = |key, told: bool| -> Vec<Box<str>> {
+            let listed = request.at(&["notifications", key]).filter(|_| told);
+            listed
+                .and_then(json::elements)
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(json::string)
+                .map(Into::into)
+                .collect()
+        };
+        let updates = texts(UPDATES, tells(["resources", "subscribe"]));
+        let tasks = texts(TASKS, json::lookup(capabilities, &["extensions", TASKS_EXTENSION]).is_some());
+        let bytes: usize = updates.iter().chain(&tasks).map(|text| size_of::<Box<str>>() + text.len()).sum();
+        (bytes <= MAX_RESOURCES).then_some(Self { tools, prompts, resources, updates, tasks })
     }
 
     /// Whether it asked for this notification of a changed list.
@@ -51,12 +65,24 @@ impl Filter {
         let wanted = [self.tools, self.prompts, self.resources];
         let lists =
             LISTS.iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|((_, key, _), _)| format!(r#""{key}":true"#));
-        let uris: Vec<_> = self.updates.iter().map(|uri| json::quote(uri)).collect();
-        let updates = (!uris.is_empty()).then(|| format!(r#""resourceSubscriptions":[{}]"#, uris.join(",")));
-        let members: Vec<_> = lists.chain(updates).collect();
+        let members: Vec<_> = lists.chain(named(&self.updates, &self.tasks)).collect();
         let params = format!(r#"{{{},"notifications":{{{}}}}}"#, mark(id), members.join(","));
         Message::call(None, "notifications/subscriptions/acknowledged", Some(&params))
     }
+}
+
+/// What asks a server for a stream that tells of these resources and tasks alone: the `notifications` of a request.
+pub fn wanted(updates: &[Box<str>], tasks: &[Box<str>]) -> String {
+    format!("{{{}}}", named(updates, tasks).collect::<Vec<_>>().join(","))
+}
+
+/// The members that name resources and tasks, where there are any.
+fn named<'a>(updates: &'a [Box<str>], tasks: &'a [Box<str>]) -> impl Iterator<Item = String> + use<'a> {
+    let lists = [(UPDATES, updates), (TASKS, tasks)].into_iter().filter(|(_, texts)| !texts.is_empty());
+    lists.map(|(key, texts)| {
+        let texts: Vec<_> = texts.iter().map(|text| json::quote(text)).collect();
+        format!(r#""{key}":[{}]"#, texts.join(","))
+    })
 }
 
 /// A notification of an older revision as it stands on the stream that `id` opened.
@@ -104,6 +130,17 @@ mod tests {
         assert_eq!(filter.acknowledged(&RequestId::from(7)).raw(), expected);
         assert_eq!(Filter::of(&listen(wanted), "{}"), Some(Filter::default()));
         assert_eq!(Filter::of(&listen(r#"{"toolsListChanged":1}"#), ALL), Some(Filter::default()));
+    }
+
+    #[test]
+    fn tasks_are_told_of_where_there_are_such() {
+        let request = listen(r#"{"taskIds":["1",2,"\u0033"],"resourceSubscriptions":["a:1"]}"#);
+        let capabilities = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+        let filter = Filter::of(&request, capabilities).unwrap();
+        assert_eq!((&filter.tasks, filter.updates.len()), (&vec!["1".into(), "3".into()], 0));
+        assert!(filter.acknowledged(&RequestId::from(7)).body().unwrap().ends_with(r#"{"taskIds":["1","3"]}}"#));
+        assert_eq!(wanted(&["a:1".into()], &filter.tasks), r#"{"resourceSubscriptions":["a:1"],"taskIds":["1","3"]}"#);
+        assert_eq!(Filter::of(&request, ALL).unwrap().tasks.len(), 0);
     }
 
     #[test]

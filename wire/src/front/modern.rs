@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse as _;
 use mcp::envelope::{self, Incoming, Kind, Message, Refused};
-use mcp::header::MCP_PROTOCOL_VERSION;
+use mcp::header::{MCP_PARAM_PREFIX, MCP_PROTOCOL_VERSION};
 use mcp::json::Rope;
 use mcp::modern::LISTEN;
 use mcp::modern::check::{self, Field};
@@ -72,7 +72,8 @@ async fn request(
         let text = "subscriptions/listen answers with an event stream: send the header `Accept: text/event-stream`";
         return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, text));
     }
-    let mut frames = exchanges.send(caller, message, accepts.carrier()).await.map_err(|_| stopping())?;
+    let sent = exchanges.send_with(repeated(headers), caller, message, accepts.carrier()).await;
+    let mut frames = sent.map_err(|_| stopping())?;
     match First::of(&mut frames, accepts, PLAIN_ANSWER).await {
         First::Plain(answer) => Ok(plain(answer)),
         First::Stream(frame) => {
@@ -90,6 +91,12 @@ fn plain(answer: Rope) -> Response<Body> {
     let mut response = reply::plain(answer);
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
     response
+}
+
+/// The headers that repeat arguments of a tool. They are passed on, known or not ("Custom Headers from Tool Parameters").
+fn repeated(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let all = headers.iter().filter(|(name, _)| name.as_str().starts_with(MCP_PARAM_PREFIX));
+    all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn field<'a>(headers: &'a HeaderMap, name: &str) -> Field<'a> {

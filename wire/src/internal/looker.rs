@@ -18,6 +18,8 @@ pub struct Looker {
     /// Raw JSON.
     capabilities: &'static str,
     next_id: u64,
+    /// The shortest time for which an answer holds, in milliseconds.
+    ttl_ms: Option<u64>,
 }
 
 /// What changes at a server.
@@ -27,7 +29,7 @@ pub struct Changes(StreamRx);
 impl Looker {
     /// A client of the server that `exchanges` go to, which declares `capabilities`, raw JSON.
     pub fn new(exchanges: Exchanges, capabilities: &'static str) -> Self {
-        Self { exchanges, capabilities, next_id: 0 }
+        Self { exchanges, capabilities, next_id: 0, ttl_ms: None }
     }
 
     /// Asks what the server is, and lists everything it declares.
@@ -42,6 +44,7 @@ impl Looker {
             ..Catalogue::default()
         };
         lists(self, &mut catalogue, limit).await?;
+        catalogue.ttl_ms = self.ttl_ms;
         Ok(catalogue)
     }
 
@@ -78,7 +81,11 @@ impl Asks for Looker {
             }
         };
         let timeout = || CallError::Timeout { method: method.to_owned(), limit };
-        tokio::time::timeout(limit, answered).await.map_err(|_| timeout())?
+        let answer = tokio::time::timeout(limit, answered).await.map_err(|_| timeout())??;
+        if let Some(ttl) = answer.at(&["ttlMs"]).and_then(|ttl| ttl.parse().ok()) {
+            self.ttl_ms = Some(self.ttl_ms.map_or(ttl, |known| known.min(ttl)));
+        }
+        Ok(answer)
     }
 }
 

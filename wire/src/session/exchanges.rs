@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::{HeaderName, HeaderValue};
 use mcp::envelope::Message;
 use mcp::modern::mirrored::Mirrored;
 use mcp::session::SessionKey;
@@ -82,11 +83,23 @@ impl Exchanges {
     /// Sends a request or notification; waits while the task's queue is full. What comes back ends with the answer. Who
     /// drops it before has cancelled the request.
     pub async fn send(&self, caller: Caller, message: Message, carrier: Carrier) -> Result<StreamRx, Ended> {
+        self.send_with(Vec::new(), caller, message, carrier).await
+    }
+
+    /// The same, with the headers that repeat arguments of a tool.
+    pub async fn send_with(
+        &self,
+        repeated: Vec<(HeaderName, HeaderValue)>,
+        caller: Caller,
+        message: Message,
+        carrier: Carrier,
+    ) -> Result<StreamRx, Ended> {
         let key = SessionKey(self.next.fetch_add(1, Ordering::Relaxed));
         let (stream, frames) = stream(&self.departures, key);
         frames.decide(carrier);
-        let exchange = Command::Exchange { key, caller, message, stream, lease: self.lease.clone() };
-        self.commands.send(exchange).await.map_err(|_| Ended)?;
+        let lease = self.lease.clone();
+        let command = Command::Exchange { key, caller, message, repeated, stream, lease };
+        self.commands.send(command).await.map_err(|_| Ended)?;
         Ok(frames)
     }
 }

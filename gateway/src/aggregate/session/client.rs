@@ -1,21 +1,14 @@
 //! What the client sends.
 
 use bytes::Bytes;
-use mcp::envelope::{self, Incoming, Kind as Shape, Message, RequestId, code};
+use mcp::envelope::{Kind as Shape, Message, RequestId, code};
 use mcp::json::{self, Rope};
-use mcp::names::{Names, Resolution, resolve_uri};
 use mcp::session::mux::Relation;
 use mcp::version::Version;
 
-use super::super::catalogue::{Kind, Merged};
+use super::super::catalogue::Kind;
+use super::super::routing::{Refusal, Route, route, single};
 use super::{Call, Hello, Session};
-
-/// Where a request goes.
-struct Route {
-    server: String,
-    /// The text in the request that names what is asked for, and what the server knows it by.
-    replace: Option<(String, String)>,
-}
 
 impl Session {
     pub(super) async fn take_client(&mut self, message: Message) {
@@ -28,17 +21,16 @@ impl Session {
 
     async fn request(&mut self, message: Message) {
         let Some(id) = message.id() else { return };
+        if let Some(kind) = Kind::of(message.method()) {
+            return self.list(&id, kind, &message).await;
+        }
         match message.method() {
             "initialize" => self.initialize(&id, &message).await,
             "ping" => self.answer(&id, [Bytes::from_static(b"{}")]),
-            "tools/list" => self.list(&id, Kind::Tools, &message).await,
-            "prompts/list" => self.list(&id, Kind::Prompts, &message).await,
-            "resources/list" => self.list(&id, Kind::Resources, &message).await,
-            "resources/templates/list" => self.list(&id, Kind::Templates, &message).await,
             "logging/setLevel" => self.set_level(&id, &message).await,
-            method => match self.find(method, &message).await {
+            _ => match self.find(&message).await {
                 Ok(route) => self.pass_on(id, route, &message).await,
-                Err((code, text)) => self.refuse(&id, code, &text),
+                Err(refusal) => self.refuse(&id, refusal.legacy_code(), &refusal.text()),
             },
         }
     }
@@ -64,7 +56,7 @@ impl Session {
     async fn list(&mut self, id: &RequestId, kind: Kind, message: &Message) {
         self.catch_up().await;
         let cursor = message.str_at(&["cursor"]);
-        match self.lists().page(kind, cursor.as_deref()) {
+        match self.lists().page(kind, cursor.as_deref(), "") {
             Ok(page) => self.answer(id, page),
             Err(error) => self.refuse(id, code::INVALID_PARAMS, &error.to_string()),
         }
@@ -86,80 +78,24 @@ impl Session {
     }
 
     /// The server that a request is for, which may have become ready a moment ago.
-    async fn find(&mut self, method: &str, message: &Message) -> Result<Route, (i32, String)> {
-        if let Ok(route) = self.route(method, message) {
+    async fn find(&mut self, message: &Message) -> Result<Route, Refusal> {
+        if let Ok(route) = self.route(message) {
             return Ok(route);
         }
         self.catch_up().await;
-        self.route(method, message)
+        self.route(message)
     }
 
-    fn route(&self, method: &str, message: &Message) -> Result<Route, (i32, String)> {
-        let lists = self.lists();
-        match method {
-            "tools/call" => self.by_name(&lists, &lists.tool_names, message, &["name"], "tool"),
-            "prompts/get" => self.by_name(&lists, &lists.prompt_names, message, &["name"], "prompt"),
-            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => by_uri(&lists, message, &["uri"]),
-            "completion/complete" => match message.str_at(&["ref", "type"]).as_deref() {
-                Some("ref/resource") => by_uri(&lists, message, &["ref", "uri"]),
-                _ => self.by_name(&lists, &lists.prompt_names, message, &["ref", "name"], "prompt"),
-            },
-            _ => {
-                let text =
-                    format!("method `{method}` is not known for all servers together; ask one server at /NAME/mcp");
-                Err((code::METHOD_NOT_FOUND, text))
-            }
-        }
-    }
-
-    fn by_name(
-        &self,
-        lists: &Merged,
-        names: &Names,
-        message: &Message,
-        path: &[&str],
-        what: &str,
-    ) -> Result<Route, (i32, String)> {
-        let raw = message.at(path).ok_or_else(|| (code::INVALID_PARAMS, format!("the {what}'s name is missing")))?;
-        let name =
-            json::string(raw).ok_or_else(|| (code::INVALID_PARAMS, format!("the {what}'s name is not a string")))?;
-        let found = |server: &str, item: &str| Route {
-            server: server.to_owned(),
-            replace: Some((raw.to_owned(), json::quote(item))),
-        };
-        match names.resolve(&name) {
-            Resolution::Found { server, item } => Ok(found(server, item)),
-            Resolution::Ambiguous(names) => Err((
-                code::INVALID_PARAMS,
-                format!("{what} name `{name}` is ambiguous: use one of {}", names.join(", ")),
-            )),
-            // What the server offers to this client in particular is not known yet: it will say itself.
-            Resolution::Unknown if self.lists_are_provisional() => {
-                let split = |server: &String| {
-                    Some((
-                        server.clone(),
-                        name.strip_prefix(server.as_str())?.trim_start_matches(['-', '_']).to_owned(),
-                    ))
-                };
-                let candidates: Vec<_> = lists.members.keys().filter_map(split).collect();
-                match candidates.as_slice() {
-                    [(server, item)] => Ok(found(server, item)),
-                    _ => Err((code::INVALID_PARAMS, format!("Unknown {what}: {name}"))),
-                }
-            }
-            Resolution::Unknown => Err((code::INVALID_PARAMS, format!("Unknown {what}: {name}"))),
-        }
+    fn route(&self, message: &Message) -> Result<Route, Refusal> {
+        route(&self.lists(), self.sight.is_provisional(), message)
     }
 
     /// Gives a request to its server, whose session is opened if need be.
     async fn pass_on(&mut self, id: RequestId, route: Route, message: &Message) {
-        let Route { server, replace } = route;
-        self.note_subscription(&server, replace.as_ref(), message.method());
-        let rewritten = rewrite(message, replace.as_ref());
-        let uid = self.lists().members.get(&server).map(|member| member.uid);
-        let Some((uid, rewritten)) = uid.zip(rewritten) else {
-            return self.refuse(&id, code::INTERNAL_ERROR, &format!("server `{server}` has been removed"));
-        };
+        self.note_subscription(&route, message.method());
+        let rewritten = route.rewritten(message);
+        let Route { server, uid, .. } = route;
+        let Some(rewritten) = rewritten else { return };
         let params = self.hello.as_ref().map_or("{}", |hello| &hello.params);
         self.members.open(&server, uid, params, self.log_level.as_deref()).await;
         let sent = self.members.send(&server, rewritten).await;
@@ -170,11 +106,11 @@ impl Session {
         }
     }
 
-    fn note_subscription(&mut self, server: &str, replace: Option<&(String, String)>, method: &str) {
-        let uri = replace.and_then(|(_, raw)| Some((server.to_owned(), json::string(raw)?.into_owned())));
-        match (method, uri) {
-            ("resources/subscribe", Some(uri)) => drop(self.subscriptions.insert(uri)),
-            ("resources/unsubscribe", Some(uri)) => drop(self.subscriptions.remove(&uri)),
+    fn note_subscription(&mut self, route: &Route, method: &str) {
+        let resource = || (route.server.clone(), route.item.clone());
+        match method {
+            "resources/subscribe" => drop(self.subscriptions.insert(resource())),
+            "resources/unsubscribe" => drop(self.subscriptions.remove(&resource())),
             _ => {}
         }
     }
@@ -218,31 +154,5 @@ impl Session {
         let asked = message.id().and_then(|id| id.as_u64()).and_then(|id| self.questions.remove(&id));
         let Some(question) = asked else { return };
         self.send_to(&question.server, single(message.with_id(&question.id, None))).await;
-    }
-}
-
-fn by_uri(lists: &Merged, message: &Message, path: &[&str]) -> Result<Route, (i32, String)> {
-    let raw = message.at(path).ok_or_else(|| (code::INVALID_PARAMS, "the resource's `uri` is missing".to_owned()))?;
-    let uri =
-        json::string(raw).ok_or_else(|| (code::INVALID_PARAMS, "the resource's `uri` is not a string".to_owned()))?;
-    match resolve_uri(&uri, |server| lists.members.contains_key(server)) {
-        Some((server, original)) => Ok(Route { server, replace: Some((raw.to_owned(), json::quote(&original))) }),
-        None => Err((code::RESOURCE_NOT_FOUND, format!("Resource not found: {uri}"))),
-    }
-}
-
-/// The request as its server gets it.
-fn rewrite(message: &Message, replace: Option<&(String, String)>) -> Option<Message> {
-    let Some((old, new)) = replace else { return Some(message.clone()) };
-    let paths: [&[&str]; 4] = [&["name"], &["uri"], &["ref", "name"], &["ref", "uri"]];
-    let at = paths.into_iter().find_map(|path| message.at(path).filter(|raw| raw == old))?;
-    single(message.with([message.edit(at, new.clone())]))
-}
-
-/// A message that was put together from pieces.
-fn single(rope: Rope) -> Option<Message> {
-    match envelope::parse(rope.into_bytes(), usize::MAX) {
-        Ok(Incoming::Single(message)) => Some(message),
-        _ => None,
     }
 }

@@ -17,7 +17,7 @@ use super::Session;
 use crate::routes::Route;
 
 /// A list may have this many pages.
-const MAX_PAGES: usize = 1000;
+pub(in super::super) const MAX_PAGES: usize = 1000;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -41,15 +41,17 @@ struct Reading {
     pages: usize,
 }
 
+/// One of the lists that servers may change.
 #[derive(Debug)]
-struct List {
-    method: &'static str,
-    key: &'static str,
-    changed: &'static str,
-    items: fn(&mut Catalogue) -> &mut Vec<Box<RawValue>>,
+pub(in super::super) struct List {
+    pub(in super::super) method: &'static str,
+    pub(in super::super) key: &'static str,
+    /// The notification that says so.
+    pub(in super::super) changed: &'static str,
+    pub(in super::super) items: fn(&mut Catalogue) -> &mut Vec<Box<RawValue>>,
 }
 
-static LISTS: [List; 4] = [
+pub(in super::super) static LISTS: [List; 4] = [
     List { method: "tools/list", key: "tools", changed: "notifications/tools/list_changed", items: |it| &mut it.tools },
     List {
         method: "prompts/list",
@@ -140,21 +142,20 @@ impl Session {
 
     /// What a server offers to clients like this one.
     fn general(&self, server: &str) -> Option<Catalogue> {
-        let profile = self.profile.as_ref().and_then(|profile| profile.now().catalogues.get(server).cloned());
         let everybody = || self.aggregate.0.routes.get(server)?.status.catalogue.clone();
-        profile.map(|catalogue| Catalogue::clone(&catalogue)).or_else(everybody)
+        self.sight.better(server).map(|catalogue| Catalogue::clone(&catalogue)).or_else(everybody)
     }
 
     /// Merges the lists for this session, where those for everybody will not do.
     pub(super) fn merge_own(&mut self) {
-        if self.own.is_empty() && self.view.shows_all(&self.common().namespaces) {
+        if self.own.is_empty() && self.view.shows_all(&self.sight.common().namespaces) {
             self.own.merged = None;
             return;
         }
         self.own.shows = self.aggregate.0.routes.latest_change();
         let better = |route: &Route| {
             let own = self.own.catalogues.get(route.name.as_str()).cloned().map(Arc::new);
-            own.or_else(|| self.profile.as_ref()?.now().catalogues.get(route.name.as_str()).cloned())
+            own.or_else(|| self.sight.better(route.name.as_str()))
         };
         let old = self.own.merged.clone().unwrap_or_default();
         let merged = Merged::build(&self.aggregate.0.routes.now(), &self.view, better, &old);

@@ -23,6 +23,9 @@ pub(super) enum Verdict {
     Lacks(&'static str),
 }
 
+/// A request that has its answer, and is not to be forwarded.
+pub(super) struct Answered;
+
 impl Mux {
     /// A message of `session`. Its ids must not be in use already ([`super::super::streams::Streams`] sees to it).
     pub fn from_client(&mut self, session: SessionKey, message: Message, now: Clock) {
@@ -69,16 +72,8 @@ impl Mux {
         if self.unrolls(session) {
             return self.forward_unrolled(session, message, token, now);
         }
-        let edit = match self.before_request(session, message) {
-            Verdict::Forward(edit) => edit,
-            Verdict::Answer(result) => return self.answer(session, message, &result),
-            Verdict::Refuse(code, text) => return self.refuse(session, message, code, &text, None),
-            Verdict::Lacks(needed) => {
-                let data = format!(r#"{{"requiredCapabilities":{needed}}}"#);
-                let text = "Missing required client capability";
-                return self.refuse(session, message, modern::code::MISSING_CAPABILITY, text, Some(&data));
-            }
-        };
+        let verdict = self.before_request(session, message);
+        let Ok(edit) = self.unless_answered(session, message, verdict) else { return };
         let mut call = Call::new(Asker::Client { session, id }, message.method());
         call.token = token.map(|token| message.part(token).into_bytes());
         if self.config.sharing.is_of_exchanges() {
@@ -99,6 +94,26 @@ impl Mux {
         let own = RequestId::from(own);
         let token = token.map(|token| message.edit(token, own.raw().clone()));
         self.tell_server(message.with_id(&own, edit.into_iter().chain(token)));
+    }
+
+    /// Answers a request that is not to be forwarded; else the edit to be made of it.
+    pub(super) fn unless_answered(
+        &mut self,
+        session: SessionKey,
+        message: &Message,
+        verdict: Verdict,
+    ) -> Result<Option<Edit>, Answered> {
+        match verdict {
+            Verdict::Forward(edit) => return Ok(edit),
+            Verdict::Answer(result) => self.answer(session, message, &result),
+            Verdict::Refuse(code, text) => self.refuse(session, message, code, &text, None),
+            Verdict::Lacks(needed) => {
+                let data = format!(r#"{{"requiredCapabilities":{needed}}}"#);
+                let text = "Missing required client capability";
+                self.refuse(session, message, modern::code::MISSING_CAPABILITY, text, Some(&data));
+            }
+        }
+        Err(Answered)
     }
 
     /// What has to happen with a request before, or instead of, its way to the server.

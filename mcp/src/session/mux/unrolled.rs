@@ -72,12 +72,7 @@ impl Mux {
             method if UNKNOWN.contains(&method) => unknown(method),
             _ => Verdict::Forward(None),
         };
-        match verdict {
-            Verdict::Forward(_) => {}
-            Verdict::Answer(result) => return self.answer(session, message, &result),
-            Verdict::Refuse(code, text) => return self.refuse(session, message, code, &text, None),
-        }
-        let Some(id) = message.id() else { return };
+        let (Ok(_), Some(id)) = (self.unless_answered(session, message, verdict), message.id()) else { return };
         let mut call = Call::new(Asker::Client { session, id }, message.method());
         call.token = token.map(|token| message.part(token).into_bytes());
         call.wants_log = self.level(session).is_some();
