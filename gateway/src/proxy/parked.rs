@@ -1,5 +1,7 @@
 //! A request of 2026-07-28 that goes on with a call which waits in one sidecar of several: its state says in which.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -9,6 +11,7 @@ use http_body_util::BodyExt as _;
 use mcp::envelope::{self, Incoming};
 use mcp::header::MCP_METHOD;
 use mcp::modern::parked::ASKING;
+use tokio::time::{Instant, timeout_at};
 
 use crate::routes::{Endpoint, Route};
 use crate::store::Uid;
@@ -16,8 +19,9 @@ use crate::store::Uid;
 /// What a server's state begins with, where it is kept beside a process: behind it stands the instance, and a dot.
 const STATE: &str = "mgw1.";
 
-/// A longer body is not looked into.
+/// A longer body is not looked into, and neither is one that takes longer.
 const LONGEST: usize = 4 << 20;
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The instance that a state, or the id of a task, is kept in. A hint, and no more: whoever takes it there finds out.
 pub(crate) fn instance_of(state: &str) -> Option<Uid> {
@@ -43,8 +47,10 @@ fn may_go_on(headers: &HeaderMap) -> bool {
 /// The whole of a body that is not longer than [`LONGEST`], and the body as it came.
 async fn beginning(mut body: Body) -> (Option<Bytes>, Body) {
     let mut read = BytesMut::new();
+    let until = Instant::now() + PATIENCE;
     while read.len() <= LONGEST {
-        match body.frame().await {
+        let Ok(next) = timeout_at(until, body.frame()).await else { break };
+        match next {
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
                     read.extend_from_slice(&data);

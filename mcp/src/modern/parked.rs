@@ -66,6 +66,9 @@ pub fn entry(question: &Message, capabilities: &str) -> Result<Box<str>, Unasked
     let can = |path: &[&str]| json::lookup(capabilities, path).is_some();
     let by_url = question.str_at(&["mode"]).as_deref() == Some("url");
     let declared = match question.method() {
+        "sampling/createMessage" if ["tools", "toolChoice"].iter().any(|key| question.at(&[key]).is_some()) => {
+            can(&["sampling", "tools"])
+        }
         "sampling/createMessage" => can(&["sampling"]),
         "roots/list" => can(&["roots"]),
         "elicitation/create" if by_url => can(&["elicitation", "url"]),
@@ -209,6 +212,7 @@ mod tests {
         for (method, params, capabilities, expected) in [
             ("roots/list", None, all, Some(r#"{"method":"roots/list","params":{}}"#.to_owned())),
             ("roots/list", None, r#"{"sampling":{}}"#, None),
+            ("sampling/createMessage", Some(r#"{"toolChoice":{}}"#), r#"{"sampling":{}}"#, None),
             (
                 "sampling/createMessage",
                 Some(r#"{"n":1.0}"#),

@@ -21,8 +21,9 @@ const HINTS: &str = r#""ttlMs":0,"cacheScope":"private","#;
 pub(super) const NEWER: [&str; 4] =
     [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::CLIENT_INFO, meta::LOG_LEVEL];
 
-/// What a request has that is sent again with answers ([`super::parked`]).
-const AGAIN: [&str; 2] = ["inputResponses", "requestState"];
+/// What a request has that is sent again with answers ([`super::parked`]); and by what older revisions ask for a task,
+/// which this client could not follow.
+const NOT_FORWARDED: [&str; 3] = ["inputResponses", "requestState", "task"];
 
 static RESULT_TYPE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""resultType""#));
 static EXECUTION: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""execution""#));
@@ -46,7 +47,7 @@ pub fn discovered(hello: &str) -> String {
 /// # Errors
 /// When the envelope cannot be taken apart.
 pub fn request(request: &Message, token: &str) -> Result<Option<Edit>, serde_json::Error> {
-    let again = AGAIN.iter().any(|key| request.at(&[key]).is_some());
+    let has_more = NOT_FORWARDED.iter().any(|key| request.at(&[key]).is_some());
     let Some(old) = request.at(&["_meta"]) else { return Ok(None) };
     let object = Object::parse(old)?;
     let kept = object.iter().filter(|(key, _)| !NEWER.contains(key)).map(|(key, value)| {
@@ -55,9 +56,9 @@ pub fn request(request: &Message, token: &str) -> Result<Option<Edit>, serde_jso
     });
     let kept: Vec<_> = kept.collect();
     let new = format!("{{{}}}", kept.join(","));
-    let Some(params) = request.body().filter(|_| again) else { return Ok(Some(request.edit(old, new))) };
+    let Some(params) = request.body().filter(|_| has_more) else { return Ok(Some(request.edit(old, new))) };
     let others = Object::parse(params)?;
-    let others = others.iter().filter(|(key, _)| !AGAIN.contains(key)).map(|(key, value)| {
+    let others = others.iter().filter(|(key, _)| !NOT_FORWARDED.contains(key)).map(|(key, value)| {
         let value = if key == "_meta" { &new } else { value };
         format!("{}:{value}", json::quote(key))
     });
@@ -69,7 +70,7 @@ pub fn request(request: &Message, token: &str) -> Result<Option<Edit>, serde_jso
 /// which tools of a list its client may see.
 pub fn answer((method, uri): (&str, Option<&str>), answer: &Message, keep: impl Fn(&str) -> bool) -> Vec<Edit> {
     match answer.kind() {
-        Kind::Error => error(answer, uri).into_iter().collect(),
+        Kind::Error => error(answer, method, uri).into_iter().collect(),
         _ if method == "tools/list" => head(method, answer).into_iter().chain(tools(answer, keep)).collect(),
         _ => head(method, answer).into_iter().collect(),
     }
@@ -105,11 +106,15 @@ fn tools(answer: &Message, keep: impl Fn(&str) -> bool) -> Option<Edit> {
 }
 
 /// A resource that is not there has the code of any other wrong parameter, and the error says which it is ("Error
-/// Handling").
-fn error(answer: &Message, uri: Option<&str>) -> Option<Edit> {
+/// Handling"). So has a tool that older revisions call as a task only ("Tool-Level Negotiation"): the method is there.
+fn error(answer: &Message, method: &str, uri: Option<&str>) -> Option<Edit> {
     let found = answer.at(&["code"])?;
-    if found.parse() != Ok(code::RESOURCE_NOT_FOUND) {
-        return None;
+    match found.parse() {
+        Ok(code::METHOD_NOT_FOUND) if method == "tools/call" => {
+            return Some(answer.edit(found, code::INVALID_PARAMS.to_string()));
+        }
+        Ok(code::RESOURCE_NOT_FOUND) => {}
+        _ => return None,
     }
     let named = uri.filter(|_| answer.at(&["data"]).is_none());
     let data = named.map(|uri| format!(r#","data":{{"uri":{uri}}}"#)).unwrap_or_default();
@@ -171,6 +176,19 @@ mod tests {
         let older = message.with(request(&message, "5").unwrap()).into_bytes();
         let expected = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"x":1.0,"progressToken":5},"arguments":{"_meta":1}}}"#;
         assert_eq!(older, expected);
+    }
+
+    #[test]
+    fn what_only_a_call_of_another_revision_can_have_is_not_forwarded() {
+        let params = r#"{"task":{"ttl":1},"name":"t","inputResponses":{},"_meta":{"x":1},"requestState":"s"}"#;
+        let message = Message::call(Some(&RequestId::from(1)), "tools/call", Some(params));
+        let older = message.with(request(&message, "5").unwrap()).into_bytes();
+        let expected = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"x":1}}}"#;
+        assert_eq!(older, expected);
+        // A tool that is called as a task only is no method that is missing.
+        let message = Message::error(Some(&RequestId::from(1)), -32601, "x", None);
+        assert_eq!(answered("tools/call", &message), r#"{"error":{"code":-32602,"message":"x"}}"#);
+        assert_eq!(answered("x/y", &message), r#"{"error":{"code":-32601,"message":"x"}}"#);
     }
 
     #[test]

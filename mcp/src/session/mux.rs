@@ -195,6 +195,7 @@ pub struct Mux {
     next_session: u64,
     handshake: Handshake,
     callers: Callers,
+    users: Users,
     unrolled: Unrolled,
     out: VecDeque<Out>,
     dropped: u64,
@@ -241,6 +242,13 @@ enum Callers {
     Several,
 }
 
+/// Adapted: whose requests a connection has carried, in the same sense.
+#[derive(Debug, Default)]
+struct Users {
+    first: Option<Arc<str>>,
+    several: bool,
+}
+
 impl Callers {
     fn with(self, session: SessionKey) -> Self {
         match self {
@@ -269,6 +277,7 @@ impl Mux {
             next_session: 0,
             handshake: Handshake::default(),
             callers: Callers::Nobody,
+            users: Users::default(),
             unrolled: Unrolled::default(),
             out: VecDeque::new(),
             dropped: 0,

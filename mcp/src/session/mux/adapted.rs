@@ -99,8 +99,21 @@ impl Mux {
         }
     }
 
-    /// A log line, which is delivered where one request alone can have caused it, and wants it.
+    /// A request of `session` is about to use the connection.
+    pub(super) fn note_user(&mut self, session: SessionKey) {
+        let owner = self.sessions.get(&session).and_then(|session| session.owner.as_ref());
+        match (&self.users.first, owner) {
+            (None, _) => self.users.first = owner.cloned(),
+            (first, owner) => self.users.several |= first.as_ref() != owner,
+        }
+    }
+
+    /// A log line, which is delivered where one request alone can have caused it, and wants it; and never where it may
+    /// speak of somebody else's.
     fn take_line(&mut self, message: &Message) {
+        if self.users.several {
+            return self.dropped += 1;
+        }
         let Some((session, id)) = self.only_one_that_logs().filter(|(session, _)| self.wants_log(*session, message))
         else {
             return self.dropped += 1;

@@ -88,6 +88,7 @@ impl Mux {
         self.callers = self.callers.with(session);
         let own = self.call(call, now);
         if self.config.sharing == Sharing::Adapted {
+            self.note_user(session);
             self.lend(session, message, own);
             return self.forward_adapted(session, message, own);
         }

@@ -172,7 +172,8 @@ impl Mux {
         });
         for waiting in std::mem::take(&mut self.unrolled.fold.waiting) {
             if !next.wanted.updates.contains(&waiting.uri) {
-                self.unrolled.fold.waiting.push(waiting);
+                // Who has left, or has cancelled, waits no more.
+                self.unrolled.fold.waiting.extend(self.calls.get(waiting.call).is_some().then_some(waiting));
             } else if let Some(call) = self.calls.remove(waiting.call) {
                 self.settle(waiting, call, agreed.as_ref());
             }

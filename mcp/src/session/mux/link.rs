@@ -1,7 +1,7 @@
 //! The connection coming and going, and what waits for it.
 
 use super::calls::{Asker, REQUEST_TIMEOUT};
-use super::{Callers, Loss, Mux, Sharing};
+use super::{Callers, Loss, Mux, Sharing, Users};
 use crate::envelope::{Kind, Message, RequestId, code};
 use crate::session::{Clock, SessionKey};
 use crate::version::Version;
@@ -39,6 +39,7 @@ impl Mux {
     pub fn connected(&mut self, now: Clock) {
         self.link = Link::Greeting;
         self.callers = Callers::Nobody;
+        self.users = Users::default();
         self.handshake.finished = false;
         let params = match self.config.sharing {
             Sharing::Exclusive => self.handshake.accepted.clone(),
@@ -67,6 +68,7 @@ impl Mux {
         }
         self.keep(asking);
         self.unrolled.lose();
+        self.parked.forget();
         self.handshake.proposed = None;
         self.task_tokens.clear();
         self.owned_tasks.clear();

@@ -29,6 +29,7 @@ const MAX_KEPT: usize = 4;
 
 const UNKNOWN: &str = "`requestState` names no call that waits here: its time was up, its server has ended, it has been \
                        answered, or it is somebody else's. Nothing was done again; a call without it is a new one";
+const TO_VISIT: &str = "the server needs a URL to be visited first; it says which in answer to a new call";
 const DECLINED: &str = "the server needs a URL to be visited first, which the client did not accept";
 
 /// How clients are asked; see [`super::Config::asking`].
@@ -69,6 +70,7 @@ impl Mux {
     /// A call is given to the server as `own`: it is lent to that, if it is a call in which clients can be asked.
     pub(super) fn lend(&mut self, session: SessionKey, message: &Message, own: u64) {
         if self.config.asking.is_some() && ASKING.contains(&message.method()) && !self.lends_now() {
+            self.unlend();
             let who = self.who(session, message);
             self.parked.lent = Some(Lent { own, who, asked: Vec::new(), stage: Stage::Running });
         }
@@ -159,9 +161,10 @@ impl Mux {
 
     /// A parked call has ended: its client is told when it asks.
     pub(super) fn keep_answer(&mut self, call: Call, answer: Message) {
-        let Some(Lent { stage: Stage::Parked { state, until }, who, .. }) = self.parked.lent.take() else {
+        let Some(Lent { stage: Stage::Parked { state, until }, who, asked, .. }) = self.parked.lent.take() else {
             return self.dropped += 1;
         };
+        self.answer_for_client(asked, "the call has ended");
         self.parked.kept.push_back(Kept { state, until, who, call, answer });
         if self.parked.kept.len() > MAX_KEPT {
             self.parked.kept.pop_front();
@@ -176,6 +179,10 @@ impl Mux {
         let who = self.who(session, message);
         if let Some(at) = self.parked.kept.iter().position(|kept| *kept.state == *state && kept.who == who) {
             let Some(Kept { call, answer, .. }) = self.parked.kept.remove(at) else { return true };
+            if parked::urls(&answer).is_some() {
+                self.refuse(session, message, code::INTERNAL_ERROR, TO_VISIT, None);
+                return true;
+            }
             let answer = answer.with_id(&id, self.adapt(&call, &answer));
             self.deliver(session, Relation::Answer(id), answer);
             return true;
@@ -237,11 +244,32 @@ impl Mux {
         self.renew(own, now);
     }
 
+    /// The call has ended, and the server may ask in another.
+    fn unlend(&mut self) {
+        if let Some(lent) = self.parked.lent.take() {
+            self.answer_for_client(lent.asked, "the call in which it was asked has ended");
+        }
+    }
+
+    /// Answers what the client will not.
+    fn answer_for_client(&mut self, asked: Vec<Asked>, why: &str) {
+        for Asked { id, entry, .. } in asked {
+            let Some(id) = id else { continue };
+            // What a user does that turns away (2025-06-18, "Elicitation", "Response Actions").
+            let message = if entry.starts_with(r#"{"method":"elicitation/create""#) {
+                Message::result(&id, r#"{"action":"cancel"}"#)
+            } else {
+                Message::error(Some(&id), REQUEST_TIMEOUT, why, None)
+            };
+            self.tell_server(message);
+        }
+    }
+
     /// Tells clients of what has been gathered, and gives up what nobody has come back for.
     pub(super) fn expire_parked(&mut self, now: Clock) {
         self.parked.kept.retain(|kept| kept.until > now);
         if !self.lends_now() {
-            self.parked.lent = None;
+            self.unlend();
         }
         match self.parked.lent.as_ref().and_then(Lent::deadline) {
             Some(deadline) if deadline <= now => {}
@@ -251,16 +279,7 @@ impl Mux {
             return self.park(now);
         }
         let Some(Lent { own, asked, .. }) = self.parked.lent.take() else { return };
-        for Asked { id, entry, .. } in asked {
-            let Some(id) = id else { continue };
-            // What a user does that turns away (2025-06-18, "Elicitation", "Response Actions").
-            let message = if entry.starts_with(r#"{"method":"elicitation/create""#) {
-                Message::result(&id, r#"{"action":"cancel"}"#)
-            } else {
-                Message::error(Some(&id), REQUEST_TIMEOUT, "the client did not answer in time", None)
-            };
-            self.tell_server(message);
-        }
+        self.answer_for_client(asked, "the client did not answer in time");
         if let Some(call) = self.calls.remove(own) {
             self.cancel_at_server(own, &call, "the client did not come back in time");
         }

@@ -32,6 +32,8 @@ impl Mux {
             return self.answer(session, message, "{}");
         }
         let call = self.call(Call::new(Asker::Client { session, id }, message.method()), now);
+        let calls = &self.calls;
+        self.unrolled.fold.waiting.retain(|waiting| calls.get(waiting.call).is_some());
         self.unrolled.fold.waiting.push(Waiting { call, uri, session });
         self.refold(now);
     }

@@ -101,6 +101,11 @@ impl Lent {
 }
 
 impl Parked {
+    /// The server is gone, and with it what it has asked.
+    pub(in crate::session::mux) fn forget(&mut self) {
+        self.lent = None;
+    }
+
     pub(in crate::session::mux) fn deadline(&self) -> Option<Clock> {
         let kept = self.kept.front().map(|kept| kept.until);
         self.lent.as_ref().and_then(Lent::deadline).into_iter().chain(kept).min()

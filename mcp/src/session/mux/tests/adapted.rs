@@ -116,6 +116,20 @@ fn the_server_logs_as_much_as_any_request_wants_and_its_lines_go_to_the_only_one
 }
 
 #[test]
+fn a_log_line_is_not_told_where_it_may_speak_of_somebody_else() {
+    let line = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"secret"}}"#;
+    for (other, told) in [("me", 1), ("somebody else", 0)] {
+        let mut bench = bench();
+        enter(&mut bench, 7, "tools/call", r#""name":"t","#, r#","io.modelcontextprotocol/logLevel":"info""#);
+        bench.mux.enter(SessionKey(8), other.into());
+        bench.client(SessionKey(8), r#"{"jsonrpc":"2.0","id":"r","method":"tools/call","params":{"name":"t"}}"#);
+        bench.outs();
+        bench.server(line);
+        assert_eq!(bench.outs().len(), told, "{other}");
+    }
+}
+
+#[test]
 fn nobody_is_asked_and_a_client_that_goes_has_cancelled() {
     let mut bench = bench();
     let key = enter(&mut bench, 7, "tools/call", r#""name":"t","#, "");

@@ -187,7 +187,9 @@ fn an_answer_that_comes_while_nobody_waits_is_kept_for_whom_it_is() {
         } else {
             table.bench.server(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
         }
-        assert!(table.bench.outs().is_empty() && !table.bench.mux.is_lent());
+        let outs = table.bench.outs();
+        assert_eq!(outs.len(), usize::from(!killed), "what was asked is answered where somebody listens: {outs:?}");
+        assert!(!table.bench.mux.is_lent());
         if killed {
             table.bench.mux.connected(table.bench.now);
             let id = table.bench.mux.next_id;
@@ -230,7 +232,25 @@ fn a_client_that_goes_before_it_is_told_has_cancelled() {
     assert!(table.bench.outs()[0].contains("notifications/cancelled"));
     assert!(!table.bench.mux.is_lent());
     table.bench.mux.expire(MINUTE);
-    assert!(table.bench.outs().is_empty());
+    let outs = table.bench.outs();
+    assert!(outs.len() == 1 && outs[0].starts_with(r#"> {"id":"q","error""#), "nobody else will answer it: {outs:?}");
+}
+
+#[test]
+fn what_is_asked_as_the_call_ends_is_answered_from_here() {
+    for park in [false, true] {
+        let mut table = Table::new();
+        table.call("");
+        table.ask("q", "elicitation/create");
+        table.bench.outs();
+        if park {
+            table.told();
+        }
+        table.bench.server(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
+        table.bench.mux.expire(MINUTE);
+        let outs = table.bench.outs();
+        assert_eq!(outs.last().unwrap(), r#"> {"id":"q","result":{"action":"cancel"}}"#, "{outs:?}");
+    }
 }
 
 #[test]
