@@ -189,7 +189,7 @@ impl Wanted {
     }
 }
 
-fn is_final(error: &Message) -> bool {
+pub(super) fn is_final(error: &Message) -> bool {
     error.at(&["code"]).and_then(|code| code.parse().ok()).is_some_and(|code: i32| FINAL.contains(&code))
 }
 

@@ -22,6 +22,7 @@ use super::super::profile::Capabilities;
 use super::super::routing::Route;
 use super::super::session::own::{LISTS, List, MAX_PAGES};
 use super::super::{Aggregate, IDLE};
+use super::follow::is_final;
 use super::member::{Destination, Underway, send};
 use crate::store::Uid;
 
@@ -201,7 +202,7 @@ impl Watcher {
                         self.read(list).await;
                     }
                 }
-                Kind::Error => return true,
+                Kind::Error => return is_final(&message),
                 Kind::Result => return false,
                 Kind::Request => {}
             }
