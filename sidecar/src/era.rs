@@ -1,7 +1,7 @@
 //! Finds out whether the server speaks 2026-07-28, by a process that serves nobody afterwards.
 //!
 //! It is asked when the first client of that era comes, or when the server refuses the handshake of the older one: a
-//! process for nobody is not started. The answer holds for as long as this program runs, which is one version of the
+//! process for nobody is not started. An answer holds for as long as this program runs, which is one version of the
 //! server's package.
 
 use std::time::Duration;
@@ -10,26 +10,28 @@ use mcp::envelope::{Kind, Message, RequestId};
 use mcp::modern::probe;
 use wire::link::{Event, Link};
 
-/// A server that has not answered by then is of the older era: some ignore what comes before `initialize`. Clients of
-/// both eras wait about as long before they go on with that.
+/// A server that has not answered by then will not: some of the older era ignore what comes before `initialize`. Clients
+/// of both eras wait about as long before they go on with that.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The only question of its process.
 const QUESTION: u64 = 1;
 
-/// Asks. `link` is a process that has read nothing yet.
-pub async fn speaks_modern(link: &mut impl Link) -> bool {
+/// Asks. `link` is a process that has read nothing yet. `None` when it does not say: it may be one of the older era, or
+/// slow, or ill.
+pub async fn speaks_modern(link: &mut impl Link) -> Option<bool> {
     link.send(probe::request(&RequestId::from(QUESTION)).into());
     let answer = async {
         loop {
             match link.next().await {
-                Event::Message(message) if answers(&message) => return probe::is_yes(&message),
+                Event::Message(message) if answers(&message) => return Some(probe::is_yes(&message)),
                 Event::Message(_) | Event::Junk => {}
-                Event::Unreadable { .. } | Event::Lost(_) => return false,
+                Event::Unreadable { .. } => return Some(false),
+                Event::Lost(_) => return None,
             }
         }
     };
-    tokio::time::timeout(PATIENCE, answer).await.unwrap_or(false)
+    tokio::time::timeout(PATIENCE, answer).await.ok().flatten()
 }
 
 /// Whether it is the answer. Some servers refuse what they do not understand without saying what that was.
@@ -70,17 +72,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_an_end_and_any_refusal_are_a_no() {
+    async fn any_refusal_is_a_no_and_silence_and_an_end_are_no_answer() {
         let yes = r#"{"jsonrpc":"2.0","id":1,"result":{"supportedVersions":["2026-07-28"]}}"#;
         let noise = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
         let other = r#"{"jsonrpc":"2.0","id":2,"result":{"supportedVersions":["2026-07-28"]}}"#;
         for (lines, expected) in [
-            (vec![yes], true),
-            (vec![noise, other, "[]", yes], true),
-            (vec![""], false),
-            (vec![noise], false),
-            (vec![r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"x"}}"#, yes], false),
-            (vec![r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"x"}}"#, yes], false),
+            (vec![yes], Some(true)),
+            (vec![noise, other, "[]", yes], Some(true)),
+            (vec![""], None),
+            (vec![noise], None),
+            (vec![r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"x"}}"#, yes], Some(false)),
+            (vec![r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"x"}}"#, yes], Some(false)),
         ] {
             let script = lines.iter().rev().copied().filter(|line| *line != "[]").collect();
             assert_eq!(speaks_modern(&mut Script(script)).await, expected, "{lines:?}");

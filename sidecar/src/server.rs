@@ -114,9 +114,12 @@ impl<C: Connect> Server<C> {
     async fn find_out(&self) -> Result<Option<Exchanges>, Loss> {
         let Inner { source, stop, tasks, .. } = &*self.0;
         let Some(mut link) = source.disposable().await? else { return Ok(None) };
-        let speaks = speaks_modern(&mut link).await;
+        let answer = speaks_modern(&mut link).await;
         tasks.spawn(link.stop());
-        if !speaks {
+        // Who shakes hands need not answer anything before. Who does not may only be slow to start: it is asked again.
+        let shakes_hands = self.0.state.now().catalogue.is_some();
+        let unknown = || Loss { message: "the server does not say what it speaks".to_owned(), data: None };
+        if !answer.or_else(|| shakes_hands.then_some(false)).ok_or_else(unknown)? {
             return Ok(None);
         }
         tracing::info!("the server speaks 2026-07-28");
