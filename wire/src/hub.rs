@@ -320,7 +320,11 @@ impl<C: Connect> Hub<C> {
             Command::Exchange { key, caller, message, stream, lease, repeated: _ } => {
                 self.last_exchange = now;
                 self.lease = lease.or_else(|| self.lease.take());
-                self.mux.enter(key, caller.0);
+                if caller == Caller::internal() {
+                    self.mux.enter_own(key, caller.0);
+                } else {
+                    self.mux.enter(key, caller.0);
+                }
                 self.clients.exchange(key, stream);
                 self.mux.from_client(key, message, now);
             }

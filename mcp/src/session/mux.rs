@@ -206,6 +206,8 @@ pub struct Mux {
 struct Session {
     /// Whose it is, where it is a single request.
     owner: Option<Arc<str>>,
+    /// Whether it is this program's own.
+    own: bool,
     /// What it said of itself when it shook hands, where the server does not.
     client: Option<Box<Client>>,
     version: Option<Version>,
@@ -295,6 +297,11 @@ impl Mux {
     /// Adds a single request of `owner` under a key that the caller sees to be used once.
     pub fn enter(&mut self, session: SessionKey, owner: Arc<str>) {
         self.sessions.insert(session, Session { owner: Some(owner), ..Session::default() });
+    }
+
+    /// The same for a request of this program's own.
+    pub fn enter_own(&mut self, session: SessionKey, owner: Arc<str>) {
+        self.sessions.insert(session, Session { owner: Some(owner), own: true, ..Session::default() });
     }
 
     /// Ends a session: its calls are cancelled at the server, its questions answered with an error.

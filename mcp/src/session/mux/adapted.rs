@@ -1,5 +1,7 @@
 //! Clients of 2026-07-28 before a server of an older revision.
 
+use std::sync::Arc;
+
 use super::calls::{Asker, Call};
 use super::client::Verdict;
 use super::upkeep::LOG_LEVELS;
@@ -101,11 +103,11 @@ impl Mux {
 
     /// A request of `session` is about to use the connection.
     pub(super) fn note_user(&mut self, session: SessionKey) {
-        let owner = self.sessions.get(&session).and_then(|session| session.owner.as_ref());
-        match (&self.users.first, owner) {
-            (None, _) => self.users.first = owner.cloned(),
-            (first, owner) => self.users.several |= first.as_ref() != owner,
-        }
+        // What this program asks for itself is nobody's secret.
+        let state = self.sessions.get(&session).filter(|state| !state.own);
+        let Some(owner) = state.and_then(|state| state.owner.as_ref()) else { return };
+        let first = self.users.first.get_or_insert_with(|| Arc::clone(owner));
+        self.users.several |= first != owner;
     }
 
     /// A log line, which is delivered where one request alone can have caused it, and wants it; and never where it may
