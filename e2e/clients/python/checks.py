@@ -268,6 +268,7 @@ async def subscribed(peer, uri: str):
 
 async def check_list_changed(peer) -> str:
     """A tool makes a resource: the client is told, lists it and reads it."""
+    await tool(peer, "gzip-file-as-resource")
     name, content = f"{uuid.uuid4()}.gz", b"made by a check"
     data = f"data:text/plain;base64,{base64.b64encode(content).decode()}"
     async with peer.client.listen(resources_list_changed=True) if is_modern(peer) else nullcontext():
