@@ -11,7 +11,7 @@ use crate::fixture::MODERN;
 use crate::harness::Sidecar;
 use crate::http::{Opened, open};
 use crate::sse::{Event, EventStream};
-use crate::{PATIENCE, within};
+use crate::{PATIENCE, eventually, within};
 
 /// Sends requests to one endpoint. No connection is kept between two.
 #[derive(Debug)]
@@ -155,6 +155,18 @@ pub fn coded(name: &str) -> Cow<'_, str> {
         return name.into();
     }
     format!("=?base64?{}?=", BASE64_STANDARD.encode(name)).into()
+}
+
+/// Waits until the fixture behind `client` has seen one request cancelled.
+///
+/// # Errors
+/// When it sees none in time.
+pub async fn cancelled_one(client: &ModernClient) -> Result<()> {
+    let look = async || {
+        let seen = client.tool("cancelled_seen", json!({})).await.ok()?;
+        (seen["structuredContent"]["count"] == 1).then_some(())
+    };
+    eventually(PATIENCE, "the cancellation", look).await
 }
 
 /// A client of this sidecar.

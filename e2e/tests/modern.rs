@@ -7,7 +7,7 @@ use e2e::client::{Client, HttpClient};
 use e2e::fixture::{MODERN, ODD_RESULT};
 use e2e::harness::{Gateway, Sidecar, fixture};
 use e2e::http::http;
-use e2e::modern::{ModernClient, client, message, text};
+use e2e::modern::{ModernClient, cancelled_one, client, message, text};
 use e2e::{PATIENCE, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -113,12 +113,7 @@ async fn a_client_that_goes_has_cancelled_its_request() {
     let mut events = opened.into_events().await.unwrap();
     events.data(PATIENCE).await.unwrap();
     drop(events);
-    eventually(PATIENCE, "the cancellation", async || {
-        let seen = client(&sidecar).tool("cancelled_seen", json!({})).await.ok()?;
-        (seen["structuredContent"]["count"] == 1).then_some(())
-    })
-    .await
-    .unwrap();
+    cancelled_one(&client(&sidecar)).await.unwrap();
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use anyhow::Result;
 use e2e::fixture::remote::Remote;
 use e2e::fixture::{MODERN, ODD_RESULT};
 use e2e::harness::{Gateway, Launch, Sidecar, fixture};
-use e2e::modern::{ModernClient, client, message, text};
+use e2e::modern::{ModernClient, cancelled_one, client, message, text};
 use e2e::sse::EventStream;
 use e2e::{PATIENCE, eventually};
 use serde_json::{Value, json};
@@ -85,12 +85,7 @@ async fn progress_log_lines_and_cancellation_belong_to_their_request() {
     let mut events = opened.unwrap().into_events().await.unwrap();
     events.data(PATIENCE).await.unwrap();
     drop(events);
-    eventually(PATIENCE, "the cancellation", async || {
-        let seen = modern.tool("cancelled_seen", json!({})).await.ok()?;
-        (seen["structuredContent"]["count"] == 1).then_some(())
-    })
-    .await
-    .unwrap();
+    cancelled_one(&modern).await.unwrap();
 }
 
 #[tokio::test]

@@ -51,3 +51,9 @@ pub const DISCOVER: &str = "server/discover";
 
 /// The method that opens a stream of what changes.
 pub const LISTEN: &str = "subscriptions/listen";
+
+/// Whether a client can be asked something in the middle of a request of that method ("Multi Round-Trip Requests",
+/// "Supported Requests").
+pub fn may_ask(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read")
+}

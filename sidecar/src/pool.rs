@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mcp::envelope::Message;
-use mcp::modern::parked::{self, ASKING, State};
+use mcp::modern::may_ask;
+use mcp::modern::parked::{self, State};
 use mcp::session::mux::Asking;
 use tokio::sync::Semaphore;
 use wire::session::{Caller, Exchanges, Lease};
@@ -54,7 +55,7 @@ impl Wanted {
     /// What `request` needs, on a connection that is `owner`'s.
     pub fn of(request: &Message, owner: Caller) -> Self {
         let declared = parked::declared(request);
-        let may_ask = ASKING.contains(&request.method());
+        let may_ask = may_ask(request.method());
         let state = request.str_at(&["requestState"]).filter(|_| may_ask);
         let place = state.and_then(|state| Some(State::parse(&state)?.place));
         Self { asks: may_ask && declared.is_some(), kind: Kind { owner, declared }, place }

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
 use mcp::envelope::{self, Incoming};
 use mcp::header::MCP_METHOD;
-use mcp::modern::parked::ASKING;
+use mcp::modern::may_ask;
 use tokio::time::{Instant, timeout_at};
 
 use crate::routes::{Endpoint, Route};
@@ -41,7 +41,7 @@ pub(super) async fn home(request: Request, route: &Route) -> (Option<Endpoint>, 
 }
 
 fn may_go_on(headers: &HeaderMap) -> bool {
-    headers.get(MCP_METHOD).is_some_and(|method| ASKING.iter().any(|asking| method == asking))
+    headers.get(MCP_METHOD).and_then(|method| method.to_str().ok()).is_some_and(may_ask)
 }
 
 /// The whole of a body that is not longer than [`LONGEST`], and the body as it came.

@@ -9,9 +9,6 @@ use super::meta;
 use crate::envelope::Message;
 use crate::json::{self, Object};
 
-/// The requests in the middle of which a client can be asked something ("Supported Requests").
-pub const ASKING: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
-
 /// What a client declares when it can be asked something.
 const CAPABILITIES: [&str; 3] = ["elicitation", "roots", "sampling"];
 /// A longer declaration is none that a client makes.

@@ -12,9 +12,6 @@ use crate::version::Version;
 /// What is said of an elicitation that brought no answer.
 pub const NOT_ELICITED: &str = r#"{"action":"cancel"}"#;
 
-/// The methods whose results may ask.
-const ASKING: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
-
 /// Of which kind a result is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -44,11 +41,6 @@ pub struct Question {
     pub method: Box<str>,
     /// Its `params`, raw JSON.
     params: String,
-}
-
-/// Whether the result of a request of that method may ask.
-pub fn may_ask(method: &str) -> bool {
-    ASKING.contains(&method)
 }
 
 /// Of which kind the answer is.
@@ -186,7 +178,7 @@ mod tests {
         }
         let error = Message::error(Some(&RequestId::from(1)), 1, "x", None);
         assert_eq!(outcome(&error), Outcome::Complete);
-        assert!(may_ask("tools/call") && !may_ask("tools/list"));
+        assert!(crate::modern::may_ask("tools/call") && !crate::modern::may_ask("tools/list"));
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::calls::{Asker, Call, REQUEST_TIMEOUT};
 use super::{Mux, Relation};
 use crate::envelope::{Message, RequestId, code};
 use crate::json::{self, Object, Rope};
-use crate::modern::parked::{self, ASKING, Key, State};
+use crate::modern::may_ask;
+use crate::modern::parked::{self, Key, State};
 use crate::session::{Clock, SessionKey};
 
 mod lent;
@@ -54,7 +55,7 @@ impl Asking {
 impl Mux {
     /// Whether the server is lent to a call, or is about to be.
     pub fn is_lent(&self) -> bool {
-        self.lends_now() || self.queue.iter().any(|queued| ASKING.contains(&queued.message.method()))
+        self.lends_now() || self.queue.iter().any(|queued| may_ask(queued.message.method()))
     }
 
     fn lends_now(&self) -> bool {
@@ -69,7 +70,7 @@ impl Mux {
 
     /// A call is given to the server as `own`: it is lent to that, if it is a call in which clients can be asked.
     pub(super) fn lend(&mut self, session: SessionKey, message: &Message, own: u64) {
-        if self.config.asking.is_some() && ASKING.contains(&message.method()) && !self.lends_now() {
+        if self.config.asking.is_some() && may_ask(message.method()) && !self.lends_now() {
             self.unlend();
             let who = self.who(session, message);
             self.parked.lent = Some(Lent { own, who, asked: Vec::new(), stage: Stage::Running });
