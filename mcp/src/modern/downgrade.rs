@@ -17,7 +17,17 @@ pub(super) use content::block;
 /// What results have only in the newer revision.
 const NEWER: [&str; 3] = ["resultType", "ttlMs", "cacheScope"];
 /// The same for that of `server/discover`, and what stands elsewhere in that of `initialize`.
-const OF_DISCOVER: [&str; 6] = ["resultType", "ttlMs", "cacheScope", "supportedVersions", "capabilities", "_meta"];
+const OF_DISCOVER: [&str; 8] = [
+    "resultType",
+    "ttlMs",
+    "cacheScope",
+    "supportedVersions",
+    "capabilities",
+    "_meta",
+    "protocolVersion",
+    // Where drafts had it, and some servers have it still.
+    "serverInfo",
+];
 
 static OUTPUT_SCHEMA: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""outputSchema""#));
 
@@ -26,7 +36,7 @@ static OUTPUT_SCHEMA: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""ou
 pub fn initialized(discovered: &str, version: Version, name: &str) -> Option<String> {
     let object = Object::parse(discovered).ok()?;
     let about = object.get("_meta").unwrap_or("{}");
-    let info = json::lookup(about, &[meta::SERVER_INFO]).map(str::to_owned);
+    let info = json::lookup(about, &[meta::SERVER_INFO]).or_else(|| object.get("serverInfo")).map(str::to_owned);
     let info = info.unwrap_or_else(|| format!(r#"{{"name":{},"version":"unknown"}}"#, json::quote(name)));
     let mut result = format!(
         r#"{{"protocolVersion":"{version}","capabilities":{},"serverInfo":{info}"#,

@@ -107,6 +107,9 @@ fn what_a_server_is_comes_from_what_it_discovers() {
     let least = r#"{"protocolVersion":"2024-11-05","capabilities":{"extensions":{"a/b":{}}},"serverInfo":{"name":"n","version":"unknown"}}"#;
     let bare = r#"{"capabilities":{"extensions":{"a/b":{},"io.modelcontextprotocol/tasks":{}},"tasks":{}}}"#;
     assert_eq!(initialized(bare, Version::V2024_11_05, "n").as_deref(), Some(least));
+    let as_drafts_had_it = r#"{"capabilities":{},"protocolVersion":"x","serverInfo":{"name":"d"}}"#;
+    let expected = r#"{"protocolVersion":"2024-11-05","capabilities":{},"serverInfo":{"name":"d"}}"#;
+    assert_eq!(initialized(as_drafts_had_it, Version::V2024_11_05, "n").as_deref(), Some(expected));
     assert_eq!(initialized("[]", Version::V2024_11_05, "n"), None);
 }
 

@@ -199,10 +199,12 @@ fn single_requests_of_the_newer_revision_share_the_connection() {
 }
 
 #[test]
-fn a_server_that_refuses_to_shake_hands_and_names_the_newer_revision_is_used_as_one_of_that() {
-    for refusal in
-        [r#"{"code":-32022,"message":"m","data":{"supported":["2026-07-28"]}}"#, r#"{"code":-32601,"message":"m"}"#]
-    {
+fn a_server_that_does_not_shake_hands_or_over_the_newer_revision_is_used_as_one_of_that() {
+    for answer in [
+        r#""error":{"code":-32022,"message":"m","data":{"supported":["2026-07-28"]}}"#,
+        r#""error":{"code":-32601,"message":"m"}"#,
+        r#""result":{"protocolVersion":"2026-07-28","capabilities":{}}"#,
+    ] {
         let mut bench = Bench::new(Sharing::Exclusive);
         let session = bench.mux.attach();
         bench.mux.may_turn();
@@ -210,7 +212,7 @@ fn a_server_that_refuses_to_shake_hands_and_names_the_newer_revision_is_used_as_
         hello(&mut bench, session, "2025-06-18", r#"{"roots":{}}"#);
         bench.client(session, r#"{"jsonrpc":"2.0","id":"early","method":"tools/list"}"#);
         bench.outs();
-        bench.server(&format!(r#"{{"jsonrpc":"2.0","id":1,"error":{refusal}}}"#));
+        bench.server(&format!(r#"{{"jsonrpc":"2.0","id":1,{answer}}}"#));
         let outs = bench.outs();
         assert!(outs[0].starts_with(r#"1 answer {"id":"early","error":"#), "{outs:?}");
         assert_eq!((outs.len(), outs[1].as_str()), (2, "turned"));
