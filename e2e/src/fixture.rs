@@ -10,6 +10,7 @@ mod message;
 mod modern;
 pub mod process;
 pub mod remote;
+pub mod scripted;
 mod session;
 mod sink;
 pub mod stdio;

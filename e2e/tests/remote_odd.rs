@@ -1,121 +1,16 @@
 //! `mcp-sidecar serve --url` in front of servers that do what the fixture does not: each test scripts one.
 
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
-use bytes::Bytes;
 use e2e::client::{Client, HttpClient, RpcError};
+use e2e::fixture::scripted::{Scripted, answer, events, message, plain, server};
 use e2e::harness::Sidecar;
 use e2e::http::http;
 use e2e::{PATIENCE, eventually};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-
-type Answer = Response<Full<Bytes>>;
-
-/// One request of the sidecar.
-struct Asked {
-    /// HTTP method.
-    verb: String,
-    session: Option<String>,
-    /// Null when the body is no JSON.
-    body: Value,
-}
-
-impl Asked {
-    fn is(&self, method: &str) -> bool {
-        self.body["method"] == method
-    }
-
-    /// The server's answer to this request.
-    fn result(&self, result: &Value) -> Value {
-        json!({"jsonrpc": "2.0", "id": self.body["id"], "result": result})
-    }
-
-    /// What every server here says to `initialize`, `tools/list`, notifications, GET and DELETE.
-    fn usual(&self) -> Answer {
-        let info = json!({"name": "odd", "version": "1"});
-        match self.body["method"].as_str() {
-            Some("initialize") => {
-                let result =
-                    json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info});
-                message(200, &self.result(&result))
-            }
-            Some("tools/list") => message(200, &self.result(&json!({"tools": []}))),
-            Some("tools/call") => message(200, &self.result(&json!({"content": [{"type": "text", "text": "called"}]}))),
-            Some(_) => answer(202, "", ""),
-            None => answer(405, "text/plain", "POST only"),
-        }
-    }
-}
-
-fn answer(status: u16, kind: &str, body: impl Into<Bytes>) -> Answer {
-    let mut response = Response::builder().status(status);
-    if !kind.is_empty() {
-        response = response.header("content-type", kind);
-    }
-    response.body(Full::new(body.into())).expect("the scripts' answers are answers")
-}
-
-fn message(status: u16, message: &Value) -> Answer {
-    answer(status, "application/json", message.to_string())
-}
-
-fn events(events: &str) -> Answer {
-    answer(200, "text/event-stream", events.to_owned())
-}
-
-/// A server that answers so, until it is dropped.
-struct Scripted {
-    url: String,
-    _tasks: JoinSet<()>,
-}
-
-async fn server<F: Future<Output = Answer> + Send + 'static>(
-    script: impl Fn(Asked) -> F + Send + Sync + 'static,
-) -> Scripted {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    let url = format!("http://{}/mcp", listener.local_addr().expect("it is bound"));
-    let script = Arc::new(script);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            let script = Arc::clone(&script);
-            let service = service_fn(move |request: Request<Incoming>| {
-                let script = Arc::clone(&script);
-                async move {
-                    let verb = request.method().to_string();
-                    let session = request.headers().get("mcp-session-id");
-                    let session = session.and_then(|id| id.to_str().ok()).map(ToOwned::to_owned);
-                    let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
-                    let body = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
-                    Ok::<_, Infallible>(script(Asked { verb, session, body }).await)
-                }
-            });
-            connections.spawn(async move {
-                // The sidecar closes connections as it likes.
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-    Scripted { url, _tasks: tasks }
-}
-
-/// As [`server`], for scripts that do not wait.
-async fn plain(script: impl Fn(Asked) -> Answer + Send + Sync + 'static) -> Scripted {
-    server(move |asked| std::future::ready(script(asked))).await
-}
+use serde_json::json;
 
 async fn connect(server: &Scripted) -> Result<(Sidecar, HttpClient)> {
     let sidecar = Sidecar::remote(&["--transport", "streamable-http"], &server.url).await?;
@@ -140,7 +35,7 @@ async fn trouble(url: &str, flags: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_sessions_and_without_a_stream_of_its_own_works() {
     let server = plain(|asked| {
-        assert_eq!(asked.session, None);
+        assert_eq!(asked.header("mcp-session-id"), None);
         asked.usual()
     });
     let server = server.await;
@@ -160,7 +55,7 @@ async fn nothing_is_sent_before_the_server_has_taken_the_end_of_the_handshake() 
                 ready.store(true, Ordering::SeqCst);
             } else if asked.is("initialize") {
                 ready.store(false, Ordering::SeqCst);
-            } else if !ready.load(Ordering::SeqCst) {
+            } else if !asked.is("server/discover") && !ready.load(Ordering::SeqCst) {
                 early.fetch_add(1, Ordering::SeqCst);
             }
             asked.usual()
@@ -231,7 +126,7 @@ async fn a_session_forgotten_with_status_400_is_replaced_too() {
             answer.headers_mut().insert("mcp-session-id", known.to_string().parse().unwrap());
             return answer;
         }
-        if asked.verb == "POST" && asked.session != Some(known.to_string()) {
+        if asked.verb == "POST" && asked.header("mcp-session-id") != Some(&*known.to_string()) {
             let error = json!({"code": -32000, "message": "Bad Request: No valid session ID provided"});
             return message(400, &json!({"jsonrpc": "2.0", "id": null, "error": error}));
         }
