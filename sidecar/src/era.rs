@@ -1,14 +1,19 @@
-//! Finds out whether the server speaks 2026-07-28, by a process that serves nobody afterwards.
+//! What the server speaks: whether 2026-07-28, by a process that serves nobody afterwards, and whether that alone.
 //!
 //! It is asked when the first client of that era comes, or when the server refuses the handshake of the older one: a
-//! process for nobody is not started. An answer holds for as long as this program runs, which is one version of the
-//! server's package.
+//! process for nobody is not started. For processes an answer holds for as long as this program runs, which is one version
+//! of the server's package. A server elsewhere may be replaced: what was found out about it is void once it does not
+//! understand what it was found to speak, and that it does not speak 2026-07-28 holds for a while.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mcp::envelope::{Kind, Message, RequestId};
 use mcp::modern::probe;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use wire::link::{Event, Link};
+use wire::session::Exchanges;
 
 /// A server that has not answered by then will not: some of the older era ignore what comes before `initialize`. Clients
 /// of both eras wait about as long before they go on with that.
@@ -16,6 +21,98 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The only question of its process.
 const QUESTION: u64 = 1;
+
+/// What is known of a server.
+#[derive(Debug)]
+pub struct Eras {
+    /// For how long it holds that it does not speak 2026-07-28.
+    may_change: Option<Duration>,
+    known: Mutex<Known>,
+    /// Whoever asks the server.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// How often the server was doubted when it was found out.
+    doubts: u64,
+    turned: CancellationToken,
+    newer: Option<Verdict>,
+}
+
+/// Whether the server speaks 2026-07-28.
+#[derive(Debug)]
+struct Verdict {
+    since: Instant,
+    found: Found,
+    _over: DropGuard,
+}
+
+/// Where it does.
+#[derive(Clone, Debug)]
+struct Found(Option<Exchanges>);
+
+impl Eras {
+    /// Nothing is known. `may_change` as [`wire::link::Connect::MAY_CHANGE`].
+    pub fn new(may_change: Option<Duration>) -> Self {
+        Self { may_change, known: Mutex::default(), asking: tokio::sync::Mutex::default() }
+    }
+
+    /// Cancelled when the server is known to speak 2026-07-28 alone; `doubts` is how often it was doubted.
+    pub fn turned(&self, doubts: u64) -> CancellationToken {
+        self.with(doubts, |known| known.turned.clone())
+    }
+
+    /// Where requests of 2026-07-28 go, if the server speaks that, as is known or as `ask` finds out. What that is given is
+    /// cancelled when its answer holds no longer.
+    ///
+    /// # Errors
+    /// Those of `ask`, after which it is asked again the next time.
+    pub async fn newer<E, F>(
+        &self,
+        doubts: impl Fn() -> u64,
+        ask: impl FnOnce(CancellationToken) -> F,
+    ) -> Result<Option<Exchanges>, E>
+    where
+        F: Future<Output = Result<Option<Exchanges>, E>>,
+    {
+        if let Some(Found(exchanges)) = self.found(doubts()) {
+            return Ok(exchanges);
+        }
+        let _turn = self.asking.lock().await;
+        let before = doubts();
+        if let Some(Found(exchanges)) = self.found(before) {
+            return Ok(exchanges);
+        }
+        let over = CancellationToken::new();
+        let guard = over.clone().drop_guard();
+        let exchanges = ask(over).await?;
+        let verdict = Verdict { since: Instant::now(), found: Found(exchanges.clone()), _over: guard };
+        self.with(before, |known| {
+            if known.doubts == before {
+                known.newer = Some(verdict);
+            }
+        });
+        Ok(exchanges)
+    }
+
+    /// `None` when it is not known.
+    fn found(&self, doubts: u64) -> Option<Found> {
+        self.with(doubts, |known| {
+            let Verdict { since, found, .. } = known.newer.as_ref()?;
+            let holds = found.0.is_some() || self.may_change.is_none_or(|limit| since.elapsed() < limit);
+            holds.then(|| found.clone())
+        })
+    }
+
+    fn with<T>(&self, doubts: u64, use_it: impl FnOnce(&mut Known) -> T) -> T {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.doubts < doubts {
+            *known = Known { doubts, ..Known::default() };
+        }
+        use_it(&mut known)
+    }
+}
 
 /// Asks. `link` is a process that has read nothing yet. `None` when it does not say: it may be one of the older era, or
 /// slow, or ill.
@@ -69,6 +166,30 @@ mod tests {
         }
 
         async fn stop(self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_found_out_holds_until_the_server_is_doubted_and_a_no_for_a_while() {
+        let asked = std::cell::Cell::new(0);
+        let ask = |_: CancellationToken| {
+            asked.set(asked.get() + 1);
+            std::future::ready(if asked.get() == 1 { Err(()) } else { Ok(None) })
+        };
+        let eras = Eras::new(Some(Duration::from_secs(300)));
+        assert!(eras.newer(|| 0, ask).await.is_err());
+        for (doubts, pause, expected) in [(0, 0, 2), (0, 299, 2), (0, 1, 3), (0, 0, 3), (1, 0, 4), (1, 0, 4)] {
+            tokio::time::advance(Duration::from_secs(pause)).await;
+            assert!(eras.newer(|| doubts, ask).await.unwrap().is_none());
+            assert_eq!(asked.get(), expected, "{doubts} {pause}");
+        }
+        eras.turned(1).cancel();
+        assert!(eras.turned(1).is_cancelled() && !eras.turned(2).is_cancelled());
+        let eras = Eras::new(None);
+        for _ in 0..2 {
+            assert!(eras.newer(|| 0, ask).await.unwrap().is_none());
+            tokio::time::advance(Duration::from_secs(1 << 30)).await;
+        }
+        assert_eq!(asked.get(), 5);
     }
 
     #[tokio::test(start_paused = true)]

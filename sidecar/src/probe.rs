@@ -6,6 +6,7 @@ use std::time::Duration;
 use mcp::modern::DISCOVER;
 use wire::internal::{Asks as _, CallError, Changes, InternalClient, Looker, lists};
 use wire::link::Connect;
+use wire::session::Exchanges;
 use wire::status::{Catalogue, Failure};
 
 use crate::server::Server;
@@ -72,11 +73,22 @@ async fn probe<C: Connect, F: Future<Output = ()>>(
 
 /// Looks at the server, in whichever era it is of.
 async fn look<C: Connect>(server: &Server<C>, limits: Limits) -> Result<(Client, Catalogue), CallError> {
+    if C::ASKS_FREELY
+        && let Some(exchanges) = server.modern().await
+    {
+        return look_newer(exchanges, limits).await;
+    }
     let asked = shake_hands(server, limits).await;
     let is_newer = asked.as_ref().map_or_else(is_of_handshake, |_| server.has_turned());
     let exchanges = if is_newer { server.modern().await } else { None };
-    let Some(exchanges) = exchanges else { return asked };
-    let mut client = Looker::new(exchanges.clone(), "{}");
+    match exchanges {
+        Some(exchanges) => look_newer(exchanges, limits).await,
+        None => asked,
+    }
+}
+
+async fn look_newer(exchanges: Exchanges, limits: Limits) -> Result<(Client, Catalogue), CallError> {
+    let mut client = Looker::new(exchanges, "{}");
     // Before the lists, so that no change is missed.
     let changes = client.changes().await?;
     let catalogue = client.catalogue(limits.start).await?;

@@ -1,5 +1,7 @@
 //! A server elsewhere: what stands in for processes are sessions with it.
 
+use std::time::Duration;
+
 use mcp::json::Rope;
 use mcp::session::mux::Loss;
 use wire::child::{Exit, Tail};
@@ -29,32 +31,52 @@ pub struct Session {
 impl Sessions {
     /// Sessions with `remote`. Its log is not to be had; `logbook` gets what happens to the sessions instead.
     pub fn new(remote: Remote, state: State, logbook: Logbook) -> Self {
-        let sessions = Self { remote, state, logbook };
-        sessions.note_transport();
-        sessions
+        if let Some(transport) = remote.transport() {
+            state.transport(transport.as_str());
+        }
+        Self { remote, state, logbook }
     }
 
-    fn note_transport(&self) {
-        if let Some(transport) = self.remote.found() {
-            self.state.transport(transport.as_str());
-        }
+    fn session(&self, link: RemoteLink) -> Session {
+        self.state.transport(link.transport().as_str());
+        let (state, logbook) = (self.state.clone(), self.logbook.clone());
+        Session { link, state, logbook, _counted: self.state.count(None) }
     }
 }
 
 impl Connect for Sessions {
     type Link = Session;
 
+    const CARRIES_BOTH_ERAS: bool = true;
+    const ASKS_FREELY: bool = true;
+    const MAY_CHANGE: Option<Duration> = Some(Duration::from_secs(300));
+
     async fn connect(&self) -> Result<Session, Loss> {
         let link = self.remote.connect().await.inspect_err(|loss| self.logbook.push(&loss.message))?;
-        self.note_transport();
-        let (state, logbook) = (self.state.clone(), self.logbook.clone());
-        Ok(Session { link, state, logbook, _counted: self.state.count(None) })
+        Ok(self.session(link))
+    }
+
+    async fn connect_newer(&self) -> Result<Session, Loss> {
+        let link = self.remote.connect_newer().await.inspect_err(|loss| self.logbook.push(&loss.message))?;
+        Ok(self.session(link))
+    }
+
+    async fn disposable(&self) -> Result<Option<Session>, Loss> {
+        Ok(self.remote.disposable().await?.map(|link| self.session(link)))
+    }
+
+    fn doubts(&self) -> u64 {
+        self.remote.doubts()
     }
 }
 
 impl Link for Session {
     fn send(&mut self, message: Rope) {
         self.link.send(message);
+    }
+
+    fn over(&self) -> Option<Loss> {
+        self.link.over()
     }
 
     async fn next(&mut self) -> Event {

@@ -7,7 +7,7 @@ use mcp::envelope::Message;
 use mcp::session::filter::ToolFilter;
 use mcp::session::mux::{Asking, Config, Loss, Sharing};
 use mcp::session::streams::Transport;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::front::{Door, Unavailable};
@@ -16,7 +16,7 @@ use wire::link::{Connect, Link as _};
 use wire::session::{Caller, Exchanges, SessionHandle, SessionId};
 use wire::spec::{Launch, Mode};
 
-use crate::era::speaks_modern;
+use crate::era::{Eras, speaks_modern};
 use crate::memory::Memory;
 use crate::mirrored;
 use crate::pool::{Pool, Wanted};
@@ -42,11 +42,9 @@ struct Inner<C: Connect> {
     settings: Settings,
     /// The one connection, where all sessions share it.
     common: Option<Exchanges>,
-    /// Cancelled when the server is known to speak 2026-07-28 alone: sessions of older clients share its connection.
-    turned: CancellationToken,
-    /// Where requests of 2026-07-28 go, once it is known whether the server speaks that.
-    exchanges: OnceCell<Option<Exchanges>>,
-    /// The same where it speaks an older revision.
+    /// What the server speaks, as far as it is known.
+    eras: Eras,
+    /// Where requests of 2026-07-28 go when it speaks an older revision.
     adapted: Pool,
     /// One for each process that a session may have.
     slots: Arc<Semaphore>,
@@ -77,18 +75,18 @@ impl<C: Connect> Server<C> {
         };
         let settings = Settings { mux, idle_timeout: launch.process.idle_timeout };
         let tasks = TaskTracker::new();
-        let turned = CancellationToken::new();
+        let eras = Eras::new(C::MAY_CHANGE);
         let common = (sharing == Sharing::Common).then(|| {
-            let (source, sessions) = (Arc::clone(&source), state.sessions.clone());
-            let (mut hub, commands) = Hub::new(source, settings.clone(), sessions, stop.clone());
-            hub.may_turn(turned.clone());
+            let sessions = state.sessions.clone();
+            let (mut hub, commands) = Hub::new(Arc::clone(&source), settings.clone(), sessions, stop.clone());
+            hub.may_turn(eras.turned(source.doubts()));
             let common = hub.exchanges(commands);
             tasks.spawn(hub.run());
             common
         });
         let slots = Arc::new(Semaphore::new(launch.process.max_processes.min(Semaphore::MAX_PERMITS)));
-        let (name, exchanges) = (launch.name.clone(), OnceCell::new());
-        Self(Arc::new(Inner { name, source, settings, common, turned, exchanges, adapted, slots, tasks, stop, state }))
+        let name = launch.name.clone();
+        Self(Arc::new(Inner { name, source, settings, common, eras, adapted, slots, tasks, stop, state }))
     }
 
     /// The server does not shake hands, and speaks 2026-07-28.
@@ -96,22 +94,29 @@ impl<C: Connect> Server<C> {
         if !self.has_turned() {
             tracing::info!("clients of older revisions are translated");
         }
-        self.0.turned.cancel();
+        self.turned().cancel();
     }
 
     /// Whether that is known.
     pub fn has_turned(&self) -> bool {
-        self.0.turned.is_cancelled()
+        self.turned().is_cancelled()
+    }
+
+    /// Cancelled when the server is known to speak 2026-07-28 alone: sessions of older clients share its connection.
+    fn turned(&self) -> CancellationToken {
+        self.0.eras.turned(self.0.source.doubts())
     }
 
     /// Where requests of 2026-07-28 go; `None` when the server does not speak that, or cannot be asked now. All of them
     /// share one process: such a server keeps nothing of one request for another but tasks, which the hub keeps apart, and
     /// what the client presents.
-    pub async fn modern(&self) -> Option<&Exchanges> {
-        self.0.exchanges.get_or_try_init(|| self.find_out()).await.ok()?.as_ref()
+    pub async fn modern(&self) -> Option<Exchanges> {
+        let doubts = || self.0.source.doubts();
+        self.0.eras.newer(doubts, |over| self.find_out(over)).await.ok()?
     }
 
-    async fn find_out(&self) -> Result<Option<Exchanges>, Loss> {
+    /// `over` is cancelled when what is found out holds no longer.
+    async fn find_out(&self, over: CancellationToken) -> Result<Option<Exchanges>, Loss> {
         let Inner { source, stop, tasks, .. } = &*self.0;
         let Some(mut link) = source.disposable().await? else { return Ok(None) };
         let answer = speaks_modern(&mut link).await;
@@ -129,7 +134,11 @@ impl<C: Connect> Server<C> {
             let follow = mirrored::follow(exchanges.clone(), changes, limit);
             let drain = stop.drain.clone();
             tasks.spawn(async move {
-                drain.run_until_cancelled_owned(follow).await;
+                tokio::select! {
+                    () = follow => {}
+                    () = over.cancelled() => {}
+                    () = drain.cancelled() => {}
+                }
             });
         }
         Ok(Some(exchanges))
@@ -193,9 +202,9 @@ impl<C: Connect> Server<C> {
     }
 
     /// The connection that sessions share, if they do.
-    async fn shared(&self) -> Option<&Exchanges> {
+    async fn shared(&self) -> Option<Exchanges> {
         let newer = if self.has_turned() { self.modern().await } else { None };
-        newer.or(self.0.common.as_ref())
+        newer.or_else(|| self.0.common.clone())
     }
 
     async fn session(
@@ -212,7 +221,7 @@ impl<C: Connect> Server<C> {
         let (mut hub, commands) = Hub::new(Arc::clone(source), settings.clone(), state.sessions.clone(), stop.clone());
         // This program's own clients are told, and ask in the newer era.
         if caller != Caller::internal() {
-            hub.may_turn(self.0.turned.clone());
+            hub.may_turn(self.turned());
         }
         let handle = hub.add(id, caller, transport).ok_or_else(|| self.refuse("is stopping"))?;
         drop(commands);
@@ -239,7 +248,7 @@ impl<C: Connect> Door for Server<C> {
 
     async fn exchanges(&self, caller: &Caller, message: &Message) -> Result<Option<Exchanges>, Unavailable> {
         match self.modern().await {
-            Some(exchanges) => Ok(Some(exchanges.clone())),
+            Some(exchanges) => Ok(Some(exchanges)),
             None => self.adapted(caller, message).await.map(Some),
         }
     }

@@ -4,8 +4,6 @@
 //! deadline), tells the state machines, and does what they say. Nothing here waits for a client: what a slow one does
 //! not take is cut.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::connection::Connection;
 use self::failures::Failures;
 use crate::clients::Clients;
 use crate::link::{Connect, Event, Link};
@@ -23,6 +22,7 @@ use crate::session::{
     COMMAND_QUEUE, Caller, Command, Departures, Exchanges, Lease, Registry, SessionHandle, SessionId,
 };
 
+mod connection;
 mod failures;
 
 /// A server that was up for this long has not failed to start.
@@ -68,22 +68,6 @@ pub struct Stop {
     pub drain: CancellationToken,
     /// Ends it now.
     pub now: CancellationToken,
-}
-
-enum Connection<L> {
-    None,
-    Starting(Pin<Box<dyn Future<Output = Result<L, Loss>> + Send>>),
-    Up { link: L, since: Instant },
-}
-
-impl<L> std::fmt::Debug for Connection<L> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Starting(_) => "Starting",
-            Self::Up { .. } => "Up",
-        })
-    }
 }
 
 /// What woke the task.
@@ -248,7 +232,10 @@ impl<C: Connect> Hub<C> {
         }
         if wait.is_zero() {
             let connect = Arc::clone(&self.connect);
-            self.link = Connection::Starting(Box::pin(async move { connect.connect().await }));
+            let newer = self.mux.is_newer();
+            self.link = Connection::Starting(Box::pin(async move {
+                if newer { connect.connect_newer().await } else { connect.connect().await }
+            }));
         }
     }
 

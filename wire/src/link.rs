@@ -1,6 +1,7 @@
 //! A connection to one server, whatever carries it.
 
 use std::future::Future;
+use std::time::Duration;
 
 use mcp::envelope::Message;
 use mcp::json::Rope;
@@ -49,13 +50,27 @@ pub trait Connect: Send + Sync + 'static {
 
     /// Whether its links carry single requests of 2026-07-28 as well as conversations of older revisions.
     const CARRIES_BOTH_ERAS: bool = false;
+    /// Whether finding out what the server speaks takes a request, and no process: then that is done first.
+    const ASKS_FREELY: bool = false;
+    /// For how long it holds that the server does not speak 2026-07-28; `None` where it cannot be replaced unnoticed.
+    const MAY_CHANGE: Option<Duration> = None;
 
     /// Makes one. On failure says why, for those who wait for it.
     fn connect(&self) -> impl Future<Output = Result<Self::Link, Loss>> + Send;
+
+    /// The same for single requests of 2026-07-28, where a link of another kind carries those.
+    fn connect_newer(&self) -> impl Future<Output = Result<Self::Link, Loss>> + Send {
+        self.connect()
+    }
 
     /// Makes one by which it is found out what the server speaks, and which serves nobody afterwards: a server may be for
     /// life of the era of its first message. `None` where the server cannot be asked that way.
     fn disposable(&self) -> impl Future<Output = Result<Option<Self::Link>, Loss>> + Send {
         std::future::ready(Ok(None))
+    }
+
+    /// How often the server has turned out not to be what it was found to be. What was found out before is void.
+    fn doubts(&self) -> u64 {
+        0
     }
 }

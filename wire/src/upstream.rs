@@ -1,35 +1,33 @@
 //! Servers that speak HTTP.
 //!
 //! [`Remote`] makes links to one that is known by its address only: by [`StreamableLink`] or [`SseLink`], whichever it
-//! turns out to understand. Who knows what is there, as the gateway knows its sidecars, makes a link from a [`Site`], or
-//! sends a request of 2026-07-28 by itself and reads the [`Reply`].
+//! turns out to understand, and by [`ModernLink`] where it speaks 2026-07-28. Who knows what is there, as the gateway knows
+//! its sidecars, makes a link from a [`Site`], or sends a request of 2026-07-28 by itself and reads the [`Reply`].
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mcp::json::Rope;
-use mcp::session::mux::Loss;
-use tokio::sync::OnceCell;
 
-use crate::client::{AddressPolicy, HttpClient, InvalidEndpoint};
-use crate::link::{Connect, Event, Link};
+use crate::client::{AddressPolicy, InvalidEndpoint};
 use crate::spec::RemoteTransport;
 
 mod detect;
 mod events;
 mod failure;
+mod modern;
 mod outbox;
+mod remote;
 mod reply;
 mod site;
 mod sse;
 mod streamable;
 mod target;
 
-use detect::{Found, detect};
+pub use modern::ModernLink;
+pub use remote::{Remote, RemoteLink};
 pub use reply::{NoAnswer, Reply};
-pub use site::Site;
+pub use site::{Doubts, Site};
 pub use sse::SseLink;
 pub use streamable::StreamableLink;
 pub use target::Target;
@@ -41,13 +39,15 @@ pub enum Transport {
     StreamableHttp,
     /// HTTP+SSE (2024-11-05).
     Sse,
+    /// Streamable HTTP without sessions (2026-07-28).
+    Stateless,
 }
 
 impl Transport {
     /// Its name in settings and in [`crate::status::Status::transport`].
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::StreamableHttp => "streamable-http",
+            Self::StreamableHttp | Self::Stateless => "streamable-http",
             Self::Sse => "sse",
         }
     }
@@ -81,40 +81,6 @@ pub enum InvalidSettings {
     Header(String),
 }
 
-/// Makes links to a server elsewhere. What it speaks is found out when the first link is made, and then known.
-#[derive(Debug)]
-pub struct Remote {
-    site: Arc<Site>,
-    found: OnceCell<Found>,
-}
-
-impl Remote {
-    /// Links to the server of these settings. Nothing is connected to yet.
-    pub fn new(settings: &Settings<'_>) -> Result<Self, InvalidSettings> {
-        let client = HttpClient::new(settings.policy);
-        let site = Arc::new(Site {
-            name: settings.name.into(),
-            target: Target::parse(settings.url)?,
-            headers: headers(settings.headers)?,
-            calls: client.clone(),
-            streams: client,
-            max_message: settings.max_message,
-        });
-        let transport = match settings.transport {
-            RemoteTransport::Auto => None,
-            RemoteTransport::StreamableHttp => Some(Transport::StreamableHttp),
-            RemoteTransport::Sse => Some(Transport::Sse),
-        };
-        let found = transport.map(|transport| Found { transport, site: Arc::clone(&site) });
-        Ok(Self { site, found: OnceCell::new_with(found) })
-    }
-
-    /// How the server is spoken to, once that is known.
-    pub fn found(&self) -> Option<Transport> {
-        self.found.get().map(|found| found.transport)
-    }
-}
-
 fn headers(texts: &BTreeMap<String, String>) -> Result<HeaderMap, InvalidSettings> {
     let mut headers = HeaderMap::new();
     for (name, value) in texts {
@@ -126,54 +92,9 @@ fn headers(texts: &BTreeMap<String, String>) -> Result<HeaderMap, InvalidSetting
     Ok(headers)
 }
 
-impl Connect for Remote {
-    type Link = RemoteLink;
-
-    async fn connect(&self) -> Result<RemoteLink, Loss> {
-        let found = self.found.get_or_try_init(|| detect(&self.site)).await?;
-        let site = Arc::clone(&found.site);
-        Ok(match found.transport {
-            Transport::StreamableHttp => RemoteLink::Streamable(Box::new(StreamableLink::new(site))),
-            Transport::Sse => RemoteLink::Sse(Box::new(SseLink::connect(site).await?)),
-        })
-    }
-}
-
 impl fmt::Debug for Settings<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The address and the headers hold credentials.
         f.debug_struct("Settings").field("name", &self.name).field("transport", &self.transport).finish_non_exhaustive()
-    }
-}
-
-/// A link of either kind.
-#[derive(Debug)]
-pub enum RemoteLink {
-    /// Streamable HTTP.
-    Streamable(Box<StreamableLink>),
-    /// HTTP+SSE.
-    Sse(Box<SseLink>),
-}
-
-impl Link for RemoteLink {
-    fn send(&mut self, message: Rope) {
-        match self {
-            Self::Streamable(link) => link.send(message),
-            Self::Sse(link) => link.send(message),
-        }
-    }
-
-    async fn next(&mut self) -> Event {
-        match self {
-            Self::Streamable(link) => link.next().await,
-            Self::Sse(link) => link.next().await,
-        }
-    }
-
-    async fn stop(self) {
-        match self {
-            Self::Streamable(link) => link.stop().await,
-            Self::Sse(link) => link.stop().await,
-        }
     }
 }

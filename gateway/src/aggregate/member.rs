@@ -17,7 +17,7 @@ use wire::client::HttpClient;
 use wire::hub::{Hub, Settings, Stop};
 use wire::link::{Connect, Event, Link};
 use wire::session::{Caller, Ended, Frame, Registry, SessionHandle, SessionId, StreamRx};
-use wire::upstream::{Site, StreamableLink, Target};
+use wire::upstream::{Doubts, Site, StreamableLink, Target};
 
 use crate::proxy::hop;
 use crate::routes::Routes;
@@ -67,6 +67,7 @@ impl Connect for Sidecar {
             calls: client.clone(),
             streams: client.long_streams(),
             max_message: MAX_MESSAGE,
+            doubts: Doubts::default(),
         };
         Ok(InstanceLink {
             link: StreamableLink::new(Arc::new(site)),

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::check::{Field, Refusal, missing, same_coded, same_value};
 use crate::envelope::Message;
-use crate::header::MCP_PARAM_PREFIX;
+use crate::header::{self, MCP_PARAM_PREFIX};
 use crate::json;
 
 /// The key in the schema of an argument.
@@ -38,6 +38,34 @@ impl Mirrored {
             (!found.is_empty()).then_some((name, found))
         };
         Self(tools.into_iter().filter_map(arguments).collect())
+    }
+
+    /// Learns of the tools of one more list, or page of a list.
+    pub fn learn<'a>(&mut self, tools: impl IntoIterator<Item = &'a str>) {
+        for tool in tools {
+            let Some(name) = json::lookup(tool, &["name"]).and_then(json::string) else { continue };
+            self.0.remove(&*name);
+            self.0.append(&mut Self::of_tools([tool]).0);
+        }
+    }
+
+    /// The headers that a `tools/call` is to be sent with: names in lower case, and values as they are sent.
+    pub fn headers(&self, call: &Message) -> Vec<(String, String)> {
+        if call.method() != "tools/call" {
+            return Vec::new();
+        }
+        let arguments = call.str_at(&["name"]).and_then(|name| self.0.get(&*name));
+        let value = |path: &[String]| {
+            let whole: Vec<_> = std::iter::once("arguments").chain(path.iter().map(String::as_str)).collect();
+            let raw = call.at(&whole)?;
+            match raw.as_bytes().first()? {
+                b'"' => Some(header::encode(&json::string(raw)?).into_owned()),
+                b't' | b'f' | b'-' | b'0'..=b'9' => Some(raw.to_owned()),
+                _ => None,
+            }
+        };
+        let found = arguments.into_iter().flatten();
+        found.filter_map(|Argument { header, path }| Some((header.clone(), value(path)?))).collect()
     }
 
     /// Checks that the headers of a `tools/call` say what its arguments say. `header` gives the headers by name, in lower
@@ -141,6 +169,37 @@ mod tests {
         let headers: Vec<_> = Mirrored::of_tools([TOOL]).0["t"].iter().map(|one| one.header.clone()).collect();
         assert_eq!(headers, ["mcp-param-zone", "mcp-param-count", "mcp-param-dry", "mcp-param-region"]);
         assert_eq!(Mirrored::of_tools([r#"{"name":"a","inputSchema":{}}"#, "1", "{}"]), Mirrored::default());
+    }
+
+    #[test]
+    fn a_call_is_sent_with_the_headers_that_its_check_wants() {
+        let mut mirrored = Mirrored::default();
+        mirrored.learn([TOOL, r#"{"name":"other","inputSchema":{}}"#]);
+        let call = |arguments: &str| {
+            let params = format!(r#"{{"name":"t","arguments":{arguments}}}"#);
+            Message::call(Some(&crate::envelope::RequestId::from(1)), "tools/call", Some(&params))
+        };
+        for (arguments, expected) in [
+            ("{}", vec![]),
+            (r#"{"region":null,"plain":"x"}"#, vec![]),
+            (
+                r#"{"region":"\u00e9","count":-3,"dry":true,"at":{"zone":"a b"}}"#,
+                vec![("zone", "a b"), ("count", "-3"), ("dry", "true"), ("region", "=?base64?w6k=?=")],
+            ),
+        ] {
+            let call = call(arguments);
+            let headers = mirrored.headers(&call);
+            let found: Vec<_> =
+                headers.iter().map(|(name, value)| (&name["mcp-param-".len()..], value.as_str())).collect();
+            assert_eq!(found, expected, "{arguments}");
+            let field = |name: &str| {
+                let value = headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+                value.map_or(Field::Absent, Field::One)
+            };
+            assert_eq!(mirrored.check(&call, field), Ok(()), "{arguments}");
+        }
+        mirrored.learn([r#"{"name":"t","inputSchema":{}}"#]);
+        assert_eq!(mirrored, Mirrored::default());
     }
 
     #[test]

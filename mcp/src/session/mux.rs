@@ -338,6 +338,11 @@ impl Mux {
         calls.any(|call| !call.is_listen()) || self.queue.iter().any(|queued| queued.session == session)
     }
 
+    /// Whether the connection carries single requests of 2026-07-28, from the beginning or since it has turned.
+    pub fn is_newer(&self) -> bool {
+        self.config.sharing == Sharing::Exchanges
+    }
+
     /// Whether a server is needed now: something waits for one, or a session stands open that one had accepted.
     pub fn wants_server(&self) -> bool {
         let settled = match self.config.sharing {

@@ -1,6 +1,7 @@
 //! Finding out which transport a server speaks, as the specification says clients should (2025-11-25, "Transports",
 //! "Backwards Compatibility"): POST `initialize`; where that is not understood, GET and wait for the `endpoint` event.
-//! An address without a path of its own is also tried with `/mcp` and `/sse` behind it, as most servers have them.
+//! Whether 2026-07-28 is spoken is another question, which is asked by `server/discover`. An address without a path of its
+//! own is also tried with `/mcp` and `/sse` behind it, as most servers have them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Limited};
-use mcp::envelope::Message;
+use mcp::envelope::{Message, RequestId};
+use mcp::modern::{headers, probe};
 use mcp::version::Version;
 
 use super::events::{Media, messages};
 use super::failure::Failure;
+use super::reply::Reply;
 use super::sse::SseLink;
 use super::streamable::Session;
 use super::{Site, Transport};
@@ -27,23 +30,21 @@ pub(super) struct Found {
     pub(super) site: Arc<Site>,
 }
 
-/// Tries what there is. A session that is opened for that is ended again.
-pub(super) async fn detect(site: &Arc<Site>) -> Result<Found, Failure> {
-    let below = |name| Arc::new(Site { target: site.target.below(name), ..Site::clone(site) });
+/// Tries the older transports. A session that is opened for that is ended again.
+pub(super) async fn older(site: &Arc<Site>) -> Result<Found, Failure> {
     let mut attempts = vec![(Transport::StreamableHttp, Arc::clone(site)), (Transport::Sse, Arc::clone(site))];
     if !site.target.is_endpoint() {
-        attempts.extend([(Transport::StreamableHttp, below("mcp")), (Transport::Sse, below("sse"))]);
+        attempts.extend([(Transport::StreamableHttp, below(site, "mcp")), (Transport::Sse, below(site, "sse"))]);
     }
     let mut failures = Vec::new();
     for (transport, site) in attempts {
         let attempt = async {
             match transport {
-                Transport::StreamableHttp => initialize(&site).await,
+                Transport::StreamableHttp | Transport::Stateless => initialize(&site).await,
                 Transport::Sse => SseLink::connect(Arc::clone(&site)).await.map(drop),
             }
         };
-        let slow = |_| site.failure(None, format!("it does not answer within {} s", PATIENCE.as_secs()));
-        match tokio::time::timeout(PATIENCE, attempt).await.map_err(slow).flatten() {
+        match in_time(&site, attempt).await {
             Ok(()) => return Ok(Found { transport, site }),
             Err(failure) if is_elsewhere(&failure) => failures.push(failure),
             Err(failure) => return Err(failure),
@@ -52,8 +53,41 @@ pub(super) async fn detect(site: &Arc<Site>) -> Result<Found, Failure> {
     Err(unknown(site, &failures))
 }
 
+/// Where the server speaks 2026-07-28: at its address or, where that has no path of its own, at `/mcp` below it.
+///
+/// # Errors
+/// When it cannot be asked now.
+pub(super) async fn newer(site: &Arc<Site>) -> Result<Option<Arc<Site>>, Failure> {
+    let mut sites = vec![Arc::clone(site)];
+    if !site.target.is_endpoint() {
+        sites.push(below(site, "mcp"));
+    }
+    for site in sites {
+        match in_time(&site, discover(&site)).await {
+            Ok(true) => return Ok(Some(site)),
+            Err(failure) if failure.error.as_ref().is_some_and(probe::is_yes) => return Ok(Some(site)),
+            // It cannot say now. One that fails over the question itself does not know it.
+            Err(failure) if failure.is_access() => return Err(failure),
+            Err(failure) if failure.is_passing() && failure.status != Some(StatusCode::INTERNAL_SERVER_ERROR) => {
+                return Err(failure);
+            }
+            Ok(false) | Err(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+fn below(site: &Arc<Site>, name: &str) -> Arc<Site> {
+    Arc::new(Site { target: site.target.below(name), ..Site::clone(site) })
+}
+
+async fn in_time<T>(site: &Site, attempt: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let slow = |_| site.failure(None, format!("it does not answer within {} s", PATIENCE.as_secs()));
+    tokio::time::timeout(PATIENCE, attempt).await.map_err(slow).flatten()
+}
+
 /// Whether the server may still speak MCP in another way or at another address.
-fn is_elsewhere(failure: &Failure) -> bool {
+pub(super) fn is_elsewhere(failure: &Failure) -> bool {
     failure.status.is_some_and(|status| {
         status.is_success() || status.is_client_error() && !failure.is_access() && !failure.is_passing()
     })
@@ -94,6 +128,20 @@ async fn initialize(site: &Arc<Site>) -> Result<(), Failure> {
     };
     session.delete().await;
     if speaks { Ok(()) } else { Err(site.failure(Some(StatusCode::OK), "its answers are no messages; check `url`")) }
+}
+
+/// Whether the server says that it speaks 2026-07-28.
+async fn discover(site: &Site) -> Result<bool, Failure> {
+    let question = probe::request(&RequestId::from(1));
+    let headers = site.posting_of(headers::of(&question));
+    let response = site.post(&site.target, headers, question.raw().clone()).await?;
+    let Ok(mut reply) = Reply::new(response, RequestId::from(1), site.max_message) else { return Ok(false) };
+    while let Ok(message) = reply.next().await {
+        if message.is_response() {
+            return Ok(probe::is_yes(&message));
+        }
+    }
+    Ok(false)
 }
 
 fn is_answer(body: Bytes, max: usize) -> bool {

@@ -8,6 +8,7 @@ use http::response::Parts;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use mcp::envelope::{self, Incoming as Envelope, Kind, Message};
+use mcp::modern::code::UNSUPPORTED_VERSION;
 use mcp::session::mux::Loss;
 
 use super::events::Media;
@@ -15,6 +16,8 @@ use super::events::Media;
 /// What is read of a refusal's body, in bytes, and for how long.
 const MAX_BODY: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The code by which servers made with the official SDKs of older revisions refuse what belongs to no session.
+const LEGACY_REFUSAL: i32 = -32000;
 /// How much of it is quoted, in characters.
 const QUOTED: usize = 200;
 
@@ -60,13 +63,25 @@ impl Failure {
     pub(super) fn is_no_session(&self) -> bool {
         let says = |error: &Message| {
             let text = error.str_at(&["message"]).unwrap_or_default().to_ascii_lowercase();
-            error.at(&["code"]) == Some("-32000") && text.contains("session")
+            self.has_code(LEGACY_REFUSAL) && text.contains("session")
         };
         match self.status {
             Some(StatusCode::NOT_FOUND) => true,
             Some(StatusCode::BAD_REQUEST) => self.error.as_ref().is_some_and(says),
             _ => false,
         }
+    }
+
+    /// Whether the server does not know what it was asked for as a server of 2026-07-28: another may have taken its place.
+    pub(super) fn is_not_understood(&self) -> bool {
+        let status = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
+        let foreign = self.error.is_none() || self.has_code(UNSUPPORTED_VERSION) || self.has_code(LEGACY_REFUSAL);
+        foreign && self.status.is_some_and(|found| status.contains(&found))
+    }
+
+    /// Whether the server's own error has this code.
+    pub(super) fn has_code(&self, code: i32) -> bool {
+        self.error.as_ref().is_some_and(|error| error.at(&["code"]) == Some(&*code.to_string()))
     }
 
     /// Whether the credentials are at fault.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
 use super::Target;
@@ -33,6 +34,23 @@ pub struct Site {
     pub streams: HttpClient,
     /// The largest message it may send, in bytes.
     pub max_message: usize,
+    /// Whether it still is what it was found to be.
+    pub doubts: Doubts,
+}
+
+/// Counts how often a server did not understand what it was found to speak. Clones share the count.
+#[derive(Clone, Debug, Default)]
+pub struct Doubts(Arc<AtomicU64>);
+
+impl Doubts {
+    /// It happened once more: what was found out before is void.
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Site {
@@ -41,6 +59,17 @@ impl Site {
         let mut headers = self.asking(EITHER);
         headers.insert(CONTENT_TYPE, JSON);
         headers
+    }
+
+    /// The headers of a POST with these in addition. One that cannot be sent is left out.
+    pub(super) fn posting_of(&self, own: impl IntoIterator<Item = (impl AsRef<str>, String)>) -> HeaderMap {
+        let mut all = self.posting();
+        for (name, value) in own {
+            if let (Ok(name), Ok(value)) = (name.as_ref().parse::<HeaderName>(), HeaderValue::try_from(value)) {
+                all.insert(name, value);
+            }
+        }
+        all
     }
 
     /// The headers of every GET.
@@ -62,7 +91,18 @@ impl Site {
         headers: HeaderMap,
         message: Bytes,
     ) -> Result<Response<Incoming>, Failure> {
-        self.send(&self.calls, Method::POST, target, headers, full(message)).await
+        self.post_by(&self.calls, target, headers, message).await
+    }
+
+    /// The same by this client.
+    pub(super) async fn post_by(
+        &self,
+        client: &HttpClient,
+        target: &Target,
+        headers: HeaderMap,
+        message: Bytes,
+    ) -> Result<Response<Incoming>, Failure> {
+        self.send(client, Method::POST, target, headers, full(message)).await
     }
 
     /// Opens a stream of events by GET.

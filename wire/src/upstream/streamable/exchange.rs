@@ -6,11 +6,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use mcp::envelope::{Kind as MessageKind, Message, RequestId, code};
+use mcp::modern::code::UNSUPPORTED_VERSION;
 use mcp::session::mux::Loss;
 use tokio::sync::mpsc;
 
 use super::Session;
 use crate::link::Event;
+use crate::upstream::detect::is_elsewhere;
 use crate::upstream::events::{EventStream, Media, Position, messages, with_id};
 use crate::upstream::failure::Failure;
 use crate::upstream::outbox::{Kind, Outgoing};
@@ -143,6 +145,9 @@ impl Exchange {
     async fn failed(&self, failure: Failure) -> Done {
         if let Some(loss) = self.session.loss(&failure) {
             return Done::Lost(loss);
+        }
+        if self.initializes && is_elsewhere(&failure) || failure.has_code(UNSUPPORTED_VERSION) {
+            self.session.site.doubts.add();
         }
         match (&self.id, &failure.error) {
             (None, _) => tracing::warn!(error = failure.text, "a message did not reach the server"),
