@@ -270,3 +270,54 @@ async fn a_client_that_takes_no_stream_is_not_asked_and_its_server_is_told_so() 
     let told = http("POST", &gateway.url("/mcp"), &headers, call).await.unwrap().expect(200).unwrap().text();
     assert!(told.contains("the client cannot be asked: it takes no event stream"), "{told}");
 }
+
+#[tokio::test]
+async fn tasks_of_2025_11_25_are_found_again_by_ids_that_say_whose_they_are() {
+    let gateway = gateway(json!({"a": fixture(&[]), "b": fixture(&[])})).await;
+    let related = "io.modelcontextprotocol/related-task";
+    // As clients must: an answer says for which task it is, as the question did.
+    let options = ClientOptions::new("2025-11-25")
+        .capabilities(json!({"elicitation": {}}))
+        .respond(|_, params| Some(Ok(json!({"action": "accept", "content": {}, "_meta": params["_meta"]}))));
+    let client = HttpClient::connect_with(&gateway.url("/mcp"), options).await.unwrap();
+    assert_eq!(client.server()["capabilities"]["tasks"], json!({"cancel": {}, "requests": {"tools": {"call": {}}}}));
+    let call = json!({"name": "b-later", "arguments": {}, "task": {"ttl": 60000}});
+    let made = client.call("tools/call", call).await.unwrap();
+    let id = &made["task"]["taskId"];
+    assert_eq!(id, "b+task 1");
+    let told = client.expect_event("notifications/tasks/status").await.unwrap();
+    assert!(told.raw().contains(r#""taskId":"b+task 1""#), "{}", told.raw());
+    let got = client.call("tasks/get", json!({"taskId": id})).await.unwrap();
+    assert_eq!((&got["taskId"], &got["status"]), (id, &json!("completed")));
+    let result = client.call("tasks/result", json!({"taskId": id})).await.unwrap();
+    assert_eq!(result["content"][0]["uri"], "b+fixture://text");
+    assert_eq!(result["_meta"][related]["taskId"], *id);
+    let asked = client.expect_event("elicitation/create").await.unwrap();
+    assert!(asked.raw().contains(r#""taskId":"b+task 1""#), "{}", asked.raw());
+    assert_eq!(client.call("tasks/cancel", json!({"taskId": id})).await.unwrap()["taskId"], *id);
+    for (method, id, code) in
+        [("tasks/get", "task 1", -32602), ("tasks/get", "a+task 1", -32602), ("tasks/update", "b+task 1", -32601)]
+    {
+        assert_eq!(refusal(client.call(method, json!({"taskId": id})).await).code, code, "{method} {id}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_without_prefixes_shows_names_as_servers_have_them_and_tells_those_apart_that_two_have() {
+    let config = json!({"mcpServers": {"a": fixture(&[]), "b": fixture(&["--declare", "prompts"])}}).to_string();
+    let gateway = Gateway::start_with(&config, |launch| launch.args(["--no-prefix"])).await.unwrap();
+    for server in ["a", "b"] {
+        gateway.wait_status(server, "ready").await.unwrap();
+    }
+    let client = HttpClient::connect(&gateway.url("/mcp"), "2025-11-25").await.unwrap();
+    assert_eq!(client.tool_text("echo", json!({"text": "é"})).await.unwrap(), "é");
+    assert_eq!(client.tool_text("a-echo", json!({"text": "é"})).await.unwrap(), "é");
+    let tools = client.list("tools/list", "tools").await.unwrap();
+    assert!(tools.iter().any(|tool| tool["name"] == "echo") && !tools.iter().any(|tool| tool["name"] == "a-echo"));
+    let prompts = client.list("prompts/list", "prompts").await.unwrap();
+    let names: Vec<_> = prompts.iter().filter_map(|prompt| prompt["name"].as_str()).collect();
+    assert!(names.iter().all(|name| name.starts_with("a-") || name.starts_with("b-")), "{names:?}");
+    for name in names {
+        client.call("prompts/get", json!({"name": name, "arguments": {"name": "x"}})).await.unwrap();
+    }
+}

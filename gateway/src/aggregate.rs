@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mcp::envelope::Message;
+use mcp::names::Style;
 use mcp::session::streams::Transport;
 use prometheus_client::registry::Registry as Metrics;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,7 @@ mod member;
 mod members;
 mod metrics;
 mod modern;
+mod offered;
 mod profile;
 mod rewrite;
 mod routing;
@@ -73,6 +75,7 @@ struct Inner {
     profiles: Mutex<HashMap<Capabilities, Kept<Profile>>>,
     shown: Shown,
     owners: Owners,
+    style: Style,
     sessions: Registry,
     tasks: TaskTracker,
     draining: CancellationToken,
@@ -81,8 +84,14 @@ struct Inner {
 
 impl Aggregate {
     /// The servers of `routes` as one, each caller's as far as `access` says.
-    /// `instance` is this gateway's own identity, as session handles name it.
-    pub fn new(routes: Routes, client: HttpClient, sealer: Sealer, instance: Uid, access: Access) -> Self {
+    /// `instance` is this gateway's own identity, as session handles name it; `style` is how tools and prompts are named.
+    pub fn new(
+        (routes, client): (Routes, HttpClient),
+        sealer: Sealer,
+        instance: Uid,
+        access: Access,
+        style: Style,
+    ) -> Self {
         Self(Arc::new(Inner {
             routes,
             client,
@@ -91,8 +100,9 @@ impl Aggregate {
             access,
             merged: Kept::default(),
             profiles: Mutex::default(),
-            shown: Shown::default(),
+            shown: Shown::new(style),
             owners: Owners::default(),
+            style,
             sessions: Registry::default(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -105,7 +115,8 @@ impl Aggregate {
         let mut changes = self.0.routes.follow();
         loop {
             let change = *changes.borrow_and_update();
-            let merged = Merged::build(&self.0.routes.now(), &View::All, |_| None, &self.0.merged.now());
+            let merged =
+                Merged::build(&self.0.routes.now(), (&View::All, self.0.style), |_| None, &self.0.merged.now());
             self.0.merged.publish(merged, change, Merged::differs);
             if changes.changed().await.is_err() {
                 return;
@@ -151,8 +162,8 @@ impl Aggregate {
         profiles.insert(capabilities.clone(), kept.clone());
         let (this, capabilities) = (self.clone(), capabilities.clone());
         self.0.tasks.spawn(async move {
-            let follow =
-                profile::follow(this.0.routes.clone(), this.0.client.clone(), capabilities.clone(), kept.clone());
+            let from = (this.0.routes.clone(), this.0.client.clone());
+            let follow = profile::follow(from, capabilities.clone(), kept.clone(), this.0.style);
             tokio::select! {
                 () = follow => {}
                 () = this.forsaken(&capabilities, &kept) => {}

@@ -85,6 +85,9 @@ pub struct ServeArgs {
     /// Let pages of those origins read the answers too [default: false]
     #[arg(long, env = "MCP_CORS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub cors: Option<bool>,
+    /// Show tools and prompts under /mcp and /sse as their servers name them, without the server's name in front [default: false]
+    #[arg(long, env = "MCP_NO_PREFIX", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub no_prefix: Option<bool>,
     /// Take keys of scope `call` from ?api_key= where a stream of /sse is opened [default: true]
     #[arg(long, env = "MCP_QUERY_KEYS", value_name = "BOOL", value_parser = BoolishValueParser::new())]
     pub query_keys: Option<bool>,

@@ -89,7 +89,8 @@ pub async fn serve(args: ServeArgs, log: Vec<String>) -> anyhow::Result<()> {
     drop(starting);
 
     let World { access, sealer, client, backend, peers, instance, path, work: desired, mut tasks } = world;
-    let aggregate = Aggregate::new(routes.clone(), client.clone(), sealer.clone(), instance, access.clone());
+    let aggregate =
+        Aggregate::new((routes.clone(), client.clone()), sealer.clone(), instance, access.clone(), settings.names);
     let proxy = Proxy { routes: routes.clone(), sealer, client: client.clone(), access: access.clone() };
     let max_body = settings.max_body;
     let api = Api { backend, access: access.clone(), routes: routes.clone(), client, path, max_body };

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mcp::cursor::{CursorError, Page};
 use mcp::json;
-use mcp::modern::TASKS_EXTENSION;
 use mcp::names::{Names, Style, expose_uri};
 use serde_json::value::RawValue;
 use std::num::NonZeroUsize;
 use wire::status::Catalogue;
 
+use super::offered::Extra;
 use crate::access::View;
 use crate::routes::{Route, RouteTable};
 use crate::store::Uid;
@@ -39,6 +39,8 @@ pub(super) struct Merged {
     pub(super) instructions: String,
     /// What there is beside tools, prompts and resources.
     pub(super) extras: Vec<Extra>,
+    /// Whether every member has said what it offers.
+    pub(super) complete: bool,
     /// How long the lists hold, in milliseconds; 0 where some server does not say so.
     pub(super) ttl_ms: u64,
     /// Those that do not work now.
@@ -60,32 +62,6 @@ pub(super) struct List {
     joined: Bytes,
     /// A hash of the contents.
     version: u64,
-}
-
-/// What only some servers offer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extra {
-    /// They tell when a resource changes.
-    Updates,
-    Completions,
-    Logging,
-    /// Results that are tasks (SEP-2663).
-    Tasks,
-}
-
-impl Extra {
-    const ALL: [Self; 4] = [Self::Updates, Self::Completions, Self::Logging, Self::Tasks];
-
-    /// Whether a server that declares `capabilities`, raw JSON, offers it.
-    fn is_in(self, capabilities: &str) -> bool {
-        let path: &[&str] = match self {
-            Self::Updates => &["resources", "subscribe"],
-            Self::Completions => &["completions"],
-            Self::Logging => &["logging"],
-            Self::Tasks => &["extensions", TASKS_EXTENSION],
-        };
-        json::lookup(capabilities, path).is_some_and(|found| !matches!(found, "false" | "null"))
-    }
 }
 
 /// The four kinds of lists.
@@ -120,11 +96,11 @@ impl Kind {
 }
 
 impl Merged {
-    /// Merges what the servers offer that `view` shows: `better` is asked first for a server's catalogue, then its
-    /// status. A list that is as in `old` is taken from there.
+    /// Merges what the servers offer that `view` shows, under names of this style: `better` is asked first for a server's
+    /// catalogue, then its status. A list that is as in `old` is taken from there.
     pub(super) fn build(
         table: &RouteTable,
-        view: &View,
+        (view, style): (&View, Style),
         better: impl Fn(&Route) -> Option<Arc<Catalogue>>,
         old: &Self,
     ) -> Self {
@@ -142,10 +118,7 @@ impl Merged {
                 .iter()
                 .map(|(route, it)| (route.name.as_str(), items(it).iter().filter_map(|i| name(i)).collect()))
                 .collect();
-            Names::build(
-                owned.iter().map(|(server, names)| (*server, names.iter().map(String::as_str))),
-                Style::Prefixed,
-            )
+            Names::build(owned.iter().map(|(server, names)| (*server, names.iter().map(String::as_str))), style)
         };
         let (tool_names, prompt_names) = (names(|it| &it.tools), names(|it| &it.prompts));
         let list =
@@ -158,6 +131,8 @@ impl Merged {
         let renamed = |names: &Names, server: &str, item: &str| {
             replace(item, "name", |name| names.exposed(server, name).map(ToOwned::to_owned))
         };
+        let declared: Vec<_> =
+            catalogues.iter().filter_map(|(_, it)| it.capabilities.as_deref()).map(RawValue::get).collect();
         let moved =
             |key: &'static str| move |server: &str, item: &str| replace(item, key, |uri| Some(expose_uri(server, uri)));
         Self {
@@ -166,7 +141,8 @@ impl Merged {
             resources: list(|it| &it.resources, &moved("uri"), &old.resources),
             templates: list(|it| &it.resource_templates, &moved("uriTemplate"), &old.templates),
             instructions: instructions(&catalogues),
-            extras: extras(&catalogues),
+            extras: Extra::of(&declared),
+            complete: catalogues.len() == routes.len(),
             ttl_ms: catalogues.iter().map(|(_, it)| it.ttl_ms.unwrap_or(0)).min().unwrap_or(0),
             members: routes.iter().map(|route| (route.name.to_string(), Member::of(route))).collect(),
             namespaces: routes.iter().filter_map(|route| route.namespace.clone()).collect(),
@@ -249,10 +225,4 @@ fn replace(item: &str, key: &str, with: impl FnOnce(&str) -> Option<String>) -> 
 fn instructions(catalogues: &[(&Route, &Catalogue)]) -> String {
     let given = catalogues.iter().filter_map(|(route, it)| Some((&route.name, it.instructions.as_ref()?)));
     given.flat_map(|(name, text)| ["# ", name.as_str(), "\n\n", text, "\n\n"]).collect()
-}
-
-fn extras(catalogues: &[(&Route, &Catalogue)]) -> Vec<Extra> {
-    let declared: Vec<_> =
-        catalogues.iter().filter_map(|(_, it)| it.capabilities.as_deref().map(RawValue::get)).collect();
-    Extra::ALL.into_iter().filter(|extra| declared.iter().any(|capabilities| extra.is_in(capabilities))).collect()
 }

@@ -10,6 +10,7 @@ use futures::stream::FuturesUnordered;
 use http::Request;
 use http_body_util::{BodyExt as _, Limited};
 use mcp::modern::TASKS_EXTENSION;
+use mcp::names::Style;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -77,7 +78,12 @@ type Asked = (Uid, u64);
 
 /// Keeps a profile in step with the servers, for ever. What a server says is published as it says it: one that is slow
 /// holds back neither the others nor what changes meanwhile.
-pub(super) async fn follow(routes: Routes, client: HttpClient, capabilities: Capabilities, profile: Kept<Profile>) {
+pub(super) async fn follow(
+    (routes, client): (Routes, HttpClient),
+    capabilities: Capabilities,
+    profile: Kept<Profile>,
+    style: Style,
+) {
     let mut changes = routes.follow();
     let mut known: HashMap<Asked, Known> = HashMap::new();
     let mut answers = FuturesUnordered::new();
@@ -95,7 +101,7 @@ pub(super) async fn follow(routes: Routes, client: HttpClient, capabilities: Cap
                 answers.push(async move { (key, ask(&client, &route, &capabilities).await) });
             }
         }
-        publish(&table, &known, &profile, (change, Instant::now() >= settle));
+        publish((&table, style), &known, &profile, (change, Instant::now() >= settle));
         tokio::select! {
             changed = changes.changed() => {
                 if changed.is_err() {
@@ -132,12 +138,17 @@ impl Known {
 }
 
 /// Tells those who follow the profile, if there is anything new as of `change`.
-fn publish(table: &RouteTable, known: &HashMap<Asked, Known>, profile: &Kept<Profile>, (change, waited): (u64, bool)) {
+fn publish(
+    (table, style): (&RouteTable, Style),
+    known: &HashMap<Asked, Known>,
+    profile: &Kept<Profile>,
+    (change, waited): (u64, bool),
+) {
     let better = |route: &Route| match known.get(&asked(route)?)? {
         Known::Said(catalogue) => Some(Arc::clone(catalogue)),
         Known::Asked | Known::Silent(_) => None,
     };
-    let merged = Arc::new(Merged::build(table, &View::All, better, &profile.now().merged));
+    let merged = Arc::new(Merged::build(table, (&View::All, style), better, &profile.now().merged));
     let named = |route: &Arc<Route>| Some((route.name.to_string(), better(route)?));
     let catalogues = table.iter().filter_map(named).collect();
     let complete = !known.values().any(|it| matches!(it, Known::Asked));

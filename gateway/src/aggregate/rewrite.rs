@@ -3,10 +3,13 @@
 use bytes::Bytes;
 use mcp::envelope::{Kind, Message, RequestId};
 use mcp::json::{self, Edit, Rope};
-use mcp::names::expose_uri;
+use mcp::names::{expose_uri, resolve_uri};
 
 /// Under `_meta` of a result: the server that it comes from.
 const SERVER: &str = "mcpgateway.dev/server";
+
+/// What a message of 2025-11-25 belongs to ("Tasks", "Associating Task-Related Messages").
+const RELATED: [&str; 3] = ["_meta", "io.modelcontextprotocol/related-task", "taskId"];
 
 /// An answer of `server` to a request of method `method`, as the client gets it: it names the server, and addresses of
 /// resources and ids of tasks lead back to it.
@@ -17,13 +20,17 @@ pub(super) fn answer(server: &str, method: &str, message: &Message) -> Rope {
     }
     let mut edits: Vec<Edit> = mark(server, message).into_iter().collect();
     let has = |key: &str| memchr::memmem::find(message.raw(), key.as_bytes()).is_some();
-    if has("\"taskId\"") && (method.starts_with("tasks/") || message.str_at(&["resultType"]).as_deref() == Some("task"))
-    {
-        edits.extend(task(server, message));
+    if has("\"taskId\"") {
+        let own = method.starts_with("tasks/") || message.str_at(&["resultType"]).as_deref() == Some("task");
+        edits.extend(task(server, message).filter(|_| own));
+        edits.extend(related(server, message));
+        // Of 2025-11-25.
+        let made = message.at(&["task", "taskId"]).filter(|_| method == "tools/call");
+        edits.extend(made.and_then(|raw| exposed(server, message, raw)));
     }
     if has("\"uri\"") {
         let uris = match method {
-            "tools/call" => in_content(message.at(&["content"])),
+            "tools/call" | "tasks/result" => in_content(message.at(&["content"])),
             "tasks/get" => in_content(message.at(&["result", "content"])),
             "prompts/get" => in_messages(message.at(&["messages"])),
             "resources/read" => {
@@ -45,8 +52,20 @@ pub(super) fn updated(server: &str, message: &Message) -> Rope {
 /// A notification of `server` about a task, which may hold its result.
 pub(super) fn task_changed(server: &str, message: &Message) -> Rope {
     let uris = in_content(message.at(&["result", "content"]));
-    message
-        .with(task(server, message).into_iter().chain(uris.into_iter().filter_map(|raw| exposed(server, message, raw))))
+    let uris = uris.into_iter().filter_map(|raw| exposed(server, message, raw));
+    message.with(task(server, message).into_iter().chain(related(server, message)).chain(uris))
+}
+
+/// The task of `server` that a message belongs to.
+pub(super) fn related(server: &str, message: &Message) -> Option<Edit> {
+    exposed(server, message, message.at(&RELATED)?)
+}
+
+/// The same for what is sent to the server.
+pub(super) fn related_to(server: &str, message: &Message) -> Option<Edit> {
+    let raw = message.at(&RELATED)?;
+    let (_, own) = resolve_uri(&json::string(raw)?, |known| known == server)?;
+    Some(message.edit(raw, json::quote(&own)))
 }
 
 /// The answer to the request `id` with a result that lies there in pieces.
@@ -142,6 +161,22 @@ mod tests {
         assert!(read.contains(r#""uri":"time+a://b""#), "{read}");
         let prompt = rewritten("prompts/get", r#"{"messages":[{"content":{"type":"resource_link","uri":"a://b"}}]}"#);
         assert!(prompt.contains(r#""uri":"time+a://b""#), "{prompt}");
+    }
+
+    #[test]
+    fn tasks_of_2025_11_25_lead_back_to_the_server_and_there_again() {
+        let created = rewritten("tools/call", r#"{"task":{"taskId":"7","status":"working"},"x":{"taskId":"7"}}"#);
+        assert!(created.contains(r#""task":{"taskId":"time+7""#) && created.contains(r#""x":{"taskId":"7"}"#));
+        let related = |id: &str| format!(r#""_meta":{{"io.modelcontextprotocol/related-task":{{"taskId":"{id}"}}}}"#);
+        let content = |uri: &str| format!(r#""content":[{{"type":"resource_link","uri":"{uri}"}}]"#);
+        let result = rewritten("tasks/result", &format!("{{{},{}}}", content("a://b"), related("7")));
+        assert!(result.contains(&content("time+a://b")) && result.contains(r#""taskId":"time+7""#), "{result}");
+        for (said, expected) in [("time+7", Some("7")), ("7", None), ("other+7", None)] {
+            let answer = Message::result(&RequestId::from(1), &format!("{{{}}}", related(said)));
+            let sent = related_to("time", &answer).map(|edit| answer.with([edit]).into_bytes());
+            let expected = expected.map(|id| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{{}}}}}"#, related(id)));
+            assert_eq!(sent, expected.map(Bytes::from), "{said}");
+        }
     }
 
     #[test]

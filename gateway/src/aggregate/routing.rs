@@ -93,7 +93,14 @@ pub(super) fn route(lists: &Merged, provisional: bool, message: &Message) -> Res
         let route = found.and_then(|found| Route::new(lists, message, raw, found));
         route.ok_or(Refusal::NoResource(uri))
     };
+    let task = || {
+        let (raw, id) = string(message, &["taskId"], "the task's id")?;
+        let found = resolve_uri(&id, |server| lists.members.contains_key(server));
+        let route = found.and_then(|found| Route::new(lists, message, raw, found));
+        route.ok_or_else(|| Refusal::Params("Unknown task: it has ended, or never was".to_owned()))
+    };
     match message.method() {
+        "tasks/get" | "tasks/cancel" | "tasks/result" | "tasks/update" => task(),
         "tools/call" => named(&lists.tool_names, &["name"], "tool"),
         "prompts/get" => named(&lists.prompt_names, &["name"], "prompt"),
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => addressed(&["uri"]),
@@ -150,6 +157,7 @@ pub(super) fn single(rope: Rope) -> Option<Message> {
 #[cfg(test)]
 mod tests {
     use mcp::envelope::RequestId;
+    use mcp::names::Style;
 
     use super::super::tests;
     use super::*;
@@ -159,7 +167,7 @@ mod tests {
     fn lists() -> Merged {
         let servers = vec![tests::route("alpha", "one", 1), tests::route("beta", "two", 2)];
         let table = RouteTable::default().after(Event::Reset(servers));
-        Merged::build(&table, &View::All, |_| None, &Merged::default())
+        Merged::build(&table, (&View::All, Style::Prefixed), |_| None, &Merged::default())
     }
 
     fn request(method: &str, params: &str) -> Message {

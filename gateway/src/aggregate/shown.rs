@@ -1,8 +1,10 @@
-//! The merged lists for clients that do not see every server, or see something of their own. A request that stands alone keeps nothing for the next one,
-//! which most often asks for the same.
+//! The merged lists for clients that do not see every server, or see something of their own. A request that stands alone
+//! keeps nothing for the next one, which most often asks for the same.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use mcp::names::Style;
 
 use super::catalogue::Merged;
 use super::modern::own::Own;
@@ -14,8 +16,11 @@ use crate::routes::Routes;
 const MAX_KEPT: usize = 64;
 
 /// See the [module](self).
-#[derive(Debug, Default)]
-pub(super) struct Shown(Mutex<VecDeque<Kept>>);
+#[derive(Debug)]
+pub(super) struct Shown {
+    style: Style,
+    kept: Mutex<VecDeque<Kept>>,
+}
 
 #[derive(Debug)]
 struct Kept {
@@ -27,6 +32,11 @@ struct Kept {
 }
 
 impl Shown {
+    /// Nothing yet; names will be of this style.
+    pub(super) fn new(style: Style) -> Self {
+        Self { style, kept: Mutex::default() }
+    }
+
     /// The lists for a client with this sight.
     pub(super) fn lists(&self, sight: &Sight, routes: &Routes) -> Arc<Merged> {
         let (view, common, own) = (sight.view(), sight.common(), sight.own());
@@ -40,13 +50,13 @@ impl Shown {
             let name = route.name.as_str();
             own.as_ref().and_then(|own| own.get(name).cloned()).or_else(|| sight.better(name))
         };
-        let merged = Arc::new(Merged::build(&routes.now(), &view, better, &Merged::default()));
+        let merged = Arc::new(Merged::build(&routes.now(), (&view, self.style), better, &Merged::default()));
         self.keep(Kept { view, common, own, merged: Arc::clone(&merged) });
         merged
     }
 
     fn known(&self, view: &View, common: &Arc<Merged>, own: Option<&Arc<Own>>) -> Option<Arc<Merged>> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |it: &&Kept| {
             let same_own = it.own.as_ref().map(Arc::as_ptr) == own.map(Arc::as_ptr);
             *it.view == *view && Arc::ptr_eq(&it.common, common) && same_own
@@ -55,7 +65,7 @@ impl Shown {
     }
 
     fn keep(&self, new: Kept) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         // What nobody else holds any more has been replaced.
         all.retain(|it| Arc::strong_count(&it.common) > 1);
         if all.len() >= MAX_KEPT {

@@ -51,7 +51,8 @@ impl World {
         let sealer = Sealer::new(&[1; 32], None);
         let access = Access::in_cluster(true, true, sealer.clone(), rules);
         let client = HttpClient::new(AddressPolicy::Any);
-        let aggregate = Aggregate::new(routes.clone(), client, sealer, Uid::from_bytes([9; 16]), access.clone());
+        let aggregate =
+            Aggregate::new((routes.clone(), client), sealer, Uid::from_bytes([9; 16]), access.clone(), Style::Prefixed);
         let mut tasks = JoinSet::new();
         tasks.spawn(aggregate.clone().follow());
         Self { access, routes, aggregate, tasks }

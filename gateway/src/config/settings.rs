@@ -25,6 +25,8 @@ pub struct Settings {
     pub public_hosts: Option<Vec<String>>,
     /// `allowedOrigins`: origins of web pages that may call, as browsers write them: `https://app.example.com`.
     pub allowed_origins: Option<Vec<String>>,
+    /// `noPrefix`: show tools and prompts of all servers together as their servers name them.
+    pub no_prefix: Option<bool>,
     /// `cors`: answer browsers of the allowed origins with CORS headers.
     pub cors: Option<bool>,
     /// `queryKeys`: take keys of scope `call` from `?api_key=` on SSE streams.
@@ -48,6 +50,7 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Settings {
         public_hosts: fields.take("publicHosts", list(host)),
         allowed_origins: fields.take("allowedOrigins", list(origin)),
         cors: fields.take("cors", boolean),
+        no_prefix: fields.take("noPrefix", boolean),
         query_keys: fields.take("queryKeys", boolean),
         request_timeout: fields.take("requestTimeout", duration),
         drain_timeout: fields.take("drainTimeout", duration),

@@ -21,6 +21,7 @@ publicHosts: [MCP.example.com, mcp.example.com:8443]
 allowedOrigins:
   - https://app.example.com
 cors: true
+noPrefix: true
 queryKeys: false
 requestTimeout: 90s
 drainTimeout: 30s
@@ -45,6 +46,7 @@ fn yaml_holds_settings_beside_the_servers() {
         public_hosts: Some(vec!["mcp.example.com".into(), "mcp.example.com:8443".into()]),
         allowed_origins: Some(vec!["https://app.example.com".into()]),
         cors: Some(true),
+        no_prefix: Some(true),
         query_keys: Some(false),
         request_timeout: Some(Duration::from_secs(90)),
         drain_timeout: Some(Duration::from_secs(30)),
@@ -105,7 +107,7 @@ fn all_mistakes_of_a_json_file_are_reported_at_once_with_their_places() {
     .unwrap_err();
     insta::assert_snapshot!(mistakes, @r#"
     mcp.json:2:13: `listen` must be an address and a port such as `127.0.0.1:8080`
-    mcp.json:3:3: unknown field `stateDirectory`: known are listen, admin, stateDir, allowAnonymous, publicHosts, allowedOrigins, cors, queryKeys, requestTimeout, drainTimeout, maxBodyBytes, maxStreamsPerPrincipal, mcpServers, servers
+    mcp.json:3:3: unknown field `stateDirectory`: known are listen, admin, stateDir, allowAnonymous, publicHosts, allowedOrigins, cors, noPrefix, queryKeys, requestTimeout, drainTimeout, maxBodyBytes, maxStreamsPerPrincipal, mcpServers, servers
     mcp.json:4:3: unknown field `stateDri`: did you mean `stateDir`?
     mcp.json:5:21: `requestTimeout` must be a length of time above zero such as `500ms`, `90s`, `10m`, `1h30m` or `30d`
     mcp.json:7:13: server `time`: it needs `command` (a program to start) or `url` (a server elsewhere)
@@ -139,7 +141,7 @@ fn a_file_that_cannot_be_parsed_is_reported_with_its_place() {
     insta::assert_snapshot!(complaints.join("\n"), @r#"
     gateway.yaml:2:1: `a` stands twice, first on line 1: keep one
     gateway.yaml:2:2: illegal placement of ':' indicator
-    gateway.yaml:1:2: unknown field `x`: known are listen, admin, stateDir, allowAnonymous, publicHosts, allowedOrigins, cors, queryKeys, requestTimeout, drainTimeout, maxBodyBytes, maxStreamsPerPrincipal, mcpServers, servers
+    gateway.yaml:1:2: unknown field `x`: known are listen, admin, stateDir, allowAnonymous, publicHosts, allowedOrigins, cors, noPrefix, queryKeys, requestTimeout, drainTimeout, maxBodyBytes, maxStreamsPerPrincipal, mcpServers, servers
     gateway.yaml:1:1: it must be an object, not an array
     gateway.yaml:1:1: it must be an object, not null
     gateway.yaml:1:4: alias references unknown anchor

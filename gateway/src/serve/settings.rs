@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use mcp::names::Style;
 use runtime::exit::UsageError;
 use runtime::listen::{ListenAddr, Listener};
 use sha2::{Digest as _, Sha256};
@@ -26,6 +27,8 @@ pub(super) struct Settings {
     pub(super) hosts: Vec<String>,
     pub(super) origins: Vec<String>,
     pub(super) cors: bool,
+    /// How tools and prompts of all servers together are named.
+    pub(super) names: Style,
     pub(super) max_streams: Option<NonZeroU32>,
     pub(super) request_timeout: Duration,
     pub(super) drain_timeout: Duration,
@@ -54,6 +57,7 @@ impl Settings {
             hosts: or(args.public_host, file.public_hosts),
             origins: or(args.allowed_origin, file.allowed_origins),
             cors: args.cors.or(file.cors).unwrap_or_default(),
+            names: if args.no_prefix.or(file.no_prefix).unwrap_or_default() { Style::Bare } else { Style::Prefixed },
             max_streams: args.max_streams_per_principal.or(file.max_streams_per_principal),
             request_timeout: args.request_timeout.or(file.request_timeout).unwrap_or(Duration::from_secs(60)),
             drain_timeout: args.drain_timeout.or(file.drain_timeout).unwrap_or(Duration::from_secs(25)),

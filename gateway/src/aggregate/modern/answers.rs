@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use mcp::cursor::CursorError;
 use mcp::json;
-use mcp::modern::{TASKS_EXTENSION, meta};
+use mcp::modern::meta;
 use mcp::version::Version;
 
-use super::super::catalogue::{Extra, Kind, Merged};
+use super::super::catalogue::{Kind, Merged};
+use super::super::offered::{Extra, capabilities};
 
 /// What an answer begins with: how long it may be kept, and that it is for nobody else, as clients see different servers
 /// and are offered different things ("Caching").
@@ -24,25 +25,10 @@ pub(super) fn discover(lists: &Merged) -> String {
         r#"{{{}"supportedVersions":["{}"],"capabilities":{}{instructions},"_meta":{{"{}":{{"name":"mcp-gateway","version":"{}"}}}}}}"#,
         hints(lists),
         Version::V2026_07_28,
-        capabilities(&lists.extras),
+        capabilities(|extra| extra != Extra::TaskCalls && lists.extras.contains(&extra)),
         meta::SERVER_INFO,
         env!("CARGO_PKG_VERSION"),
     )
-}
-
-/// A server with tools may come at any time, and so with prompts and resources; the rest is there when some server has it.
-fn capabilities(extras: &[Extra]) -> String {
-    let with = |extra, text: String| if extras.contains(&extra) { text } else { String::new() };
-    [
-        r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true"#.to_owned(),
-        with(Extra::Updates, r#","subscribe":true"#.to_owned()),
-        "}".to_owned(),
-        with(Extra::Completions, r#","completions":{}"#.to_owned()),
-        with(Extra::Logging, r#","logging":{}"#.to_owned()),
-        with(Extra::Tasks, format!(r#","extensions":{{"{TASKS_EXTENSION}":{{}}}}"#)),
-        "}".to_owned(),
-    ]
-    .concat()
 }
 
 /// A page of a list, as the pieces of a result.
@@ -72,16 +58,6 @@ fn plain_tool(tool: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_some_server_has_is_declared_and_changing_lists_always_are() {
-        let always = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true"#;
-        assert_eq!(capabilities(&[]), format!("{always}}}}}"));
-        let rest =
-            r#","subscribe":true},"completions":{},"logging":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
-        let all = [Extra::Updates, Extra::Completions, Extra::Logging, Extra::Tasks];
-        assert_eq!(capabilities(&all), format!("{always}{rest}"));
-    }
 
     #[test]
     fn discovery_tells_of_this_revision_alone() {

@@ -1,12 +1,11 @@
 //! Requests that are about one server.
 
 use mcp::envelope::{Kind, Message};
-use mcp::names::resolve_uri;
 use wire::upstream::Reply;
 
 use super::super::catalogue::Merged;
 use super::super::rewrite;
-use super::super::routing::{Refusal, Route, route, string};
+use super::super::routing::{Refusal, Route, route};
 use super::Asked;
 use super::follow::meta_of;
 use super::member::{Destination, send};
@@ -18,14 +17,10 @@ use crate::proxy::instance_of;
 /// When there is none.
 fn find(lists: &Merged, provisional: bool, message: &Message) -> Result<Route, Refusal> {
     match message.method() {
-        "tasks/get" | "tasks/update" | "tasks/cancel" => {
-            let (raw, id) = string(message, &["taskId"], "the task's id")?;
-            let found = resolve_uri(&id, |server| lists.members.contains_key(server));
-            let route = found.and_then(|found| Route::new(lists, message, raw, found));
-            route.ok_or_else(|| Refusal::Params("Unknown task: it has ended, or never was".to_owned()))
-        }
         // Older revisions have it.
-        method @ ("resources/subscribe" | "resources/unsubscribe") => Err(Refusal::NoMethod(method.to_owned())),
+        method @ ("resources/subscribe" | "resources/unsubscribe" | "tasks/result") => {
+            Err(Refusal::NoMethod(method.to_owned()))
+        }
         _ => route(lists, provisional, message),
     }
 }

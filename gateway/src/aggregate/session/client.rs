@@ -7,6 +7,8 @@ use mcp::session::mux::Relation;
 use mcp::version::Version;
 
 use super::super::catalogue::Kind;
+use super::super::offered::{Extra, capabilities};
+use super::super::rewrite;
 use super::super::routing::{Refusal, Route, route, single};
 use super::{Call, Hello, Session};
 
@@ -41,13 +43,19 @@ impl Session {
         self.set_version(version);
         self.adopt_capabilities(message.at(&["capabilities"]).unwrap_or("{}"));
         self.hello = Some(Hello { params: message.body().unwrap_or("{}").into(), initialized: false });
-        let instructions = &self.lists().instructions;
-        let instructions = match instructions.trim_end() {
+        let lists = self.lists();
+        let instructions = match lists.instructions.trim_end() {
             "" => String::new(),
             text => format!(r#","instructions":{}"#, json::quote(text)),
         };
+        let offered = capabilities(|extra| match extra {
+            Extra::Tasks => false,
+            Extra::TaskCalls => version == Version::V2025_11_25 && lists.extras.contains(&extra),
+            // What is declared now holds for the whole session: what is not known yet may be there.
+            Extra::Updates | Extra::Completions | Extra::Logging => !lists.complete || lists.extras.contains(&extra),
+        });
         let result = format!(
-            r#"{{"protocolVersion":"{version}","capabilities":{{"tools":{{"listChanged":true}},"prompts":{{"listChanged":true}},"resources":{{"subscribe":true,"listChanged":true}},"completions":{{}},"logging":{{}}}},"serverInfo":{{"name":"mcp-gateway","version":"{}"}}{instructions}}}"#,
+            r#"{{"protocolVersion":"{version}","capabilities":{offered},"serverInfo":{{"name":"mcp-gateway","version":"{}"}}{instructions}}}"#,
             env!("CARGO_PKG_VERSION")
         );
         self.answer(id, [result.into()]);
@@ -87,6 +95,10 @@ impl Session {
     }
 
     fn route(&self, message: &Message) -> Result<Route, Refusal> {
+        // The newer revision has it.
+        if message.method() == "tasks/update" {
+            return Err(Refusal::NoMethod(message.method().to_owned()));
+        }
         route(&self.lists(), self.sight.is_provisional(), message)
     }
 
@@ -153,6 +165,7 @@ impl Session {
     async fn reply(&mut self, message: &Message) {
         let asked = message.id().and_then(|id| id.as_u64()).and_then(|id| self.questions.remove(&id));
         let Some(question) = asked else { return };
-        self.send_to(&question.server, single(message.with_id(&question.id, None))).await;
+        let related = rewrite::related_to(&question.server, message);
+        self.send_to(&question.server, single(message.with_id(&question.id, related))).await;
     }
 }

@@ -158,7 +158,8 @@ impl Session {
             own.or_else(|| self.sight.better(route.name.as_str()))
         };
         let old = self.own.merged.clone().unwrap_or_default();
-        let merged = Merged::build(&self.aggregate.0.routes.now(), &self.view, better, &old);
+        let shown = (&*self.view, self.aggregate.0.style);
+        let merged = Merged::build(&self.aggregate.0.routes.now(), shown, better, &old);
         self.own.merged = Some(Arc::new(merged));
     }
 }

@@ -50,9 +50,11 @@ impl Session {
         self.next_question += 1;
         let own = self.next_question;
         let token = message.at(&["_meta", "progressToken"]);
-        let edit = token.map(|token| message.edit(token, own.to_string()));
+        let edits = token.map(|token| message.edit(token, own.to_string()));
+        let edits = edits.into_iter().chain(rewrite::related(server, message));
+        let asked = message.with_id(&own.into(), edits);
         self.questions.insert(own, Question { server: server.to_owned(), id, token: token.map(Into::into) });
-        self.deliver(relation, message.with_id(&own.into(), edit));
+        self.deliver(relation, asked);
     }
 
     async fn news(&mut self, server: &str, relation: Relation, message: Message) {
@@ -66,7 +68,14 @@ impl Session {
                 self.deliver(relation, updated);
             }
             "notifications/cancelled" => self.take_back(server, &message),
-            _ => self.deliver(relation, message),
+            "notifications/tasks/status" => {
+                let changed = rewrite::task_changed(server, &message);
+                self.deliver(relation, changed);
+            }
+            _ => {
+                let related = rewrite::related(server, &message);
+                self.deliver(relation, message.with(related));
+            }
         }
     }
 

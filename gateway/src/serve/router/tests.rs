@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
+use mcp::names::Style;
 use runtime::shutdown::Drain;
 use tower::ServiceExt as _;
 use wire::client::{AddressPolicy, HttpClient};
@@ -72,7 +73,8 @@ fn door(cors: bool) -> Door {
 fn routes(sealer: Sealer, access: Access) -> Table {
     let (routes, client) = (Routes::default(), HttpClient::new(AddressPolicy::Any));
     let instance = Uid::from_bytes([1; 16]);
-    let aggregate = Aggregate::new(routes.clone(), client.clone(), sealer.clone(), instance, access.clone());
+    let aggregate =
+        Aggregate::new((routes.clone(), client.clone()), sealer.clone(), instance, access.clone(), Style::Prefixed);
     let proxy = Proxy { routes: routes.clone(), sealer, client: client.clone(), access: access.clone() };
     let (local, _) = local::channel();
     table(
