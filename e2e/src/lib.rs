@@ -16,6 +16,7 @@ pub mod hop;
 pub mod http;
 pub mod matrix;
 pub mod modern;
+pub mod odd_json;
 pub mod policy;
 pub mod sse;
 mod wait;

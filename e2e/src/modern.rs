@@ -88,18 +88,23 @@ impl ModernClient {
     /// # Errors
     /// When nobody answers.
     pub async fn open(&self, method: &str, params: Value) -> Result<Opened> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut params = params;
         params["_meta"] = self.meta.clone();
         let name = ["name", "uri", "taskId"].iter().find_map(|key| params[*key].as_str()).map(coded);
-        let body = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string();
+        self.open_raw(method, name.as_deref(), &params.to_string()).await
+    }
+
+    /// The same with these params, which have all they need; `name` is what they name.
+    async fn open_raw(&self, method: &str, name: Option<&str>, params: &str) -> Result<Opened> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{},"params":{params}}}"#, json!(method));
         let mut headers = vec![
             ("content-type", "application/json"),
             ("accept", "application/json, text/event-stream"),
             ("mcp-protocol-version", MODERN),
             ("mcp-method", method),
         ];
-        headers.extend(name.as_deref().map(|name| ("mcp-name", name)));
+        headers.extend(name.map(|name| ("mcp-name", name)));
         headers.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         open("POST", &self.url, &headers, body).await
     }
@@ -122,6 +127,17 @@ impl ModernClient {
         let mut json = answer.json()?;
         ensure!(json.get("result").is_some(), "{method} is refused with status {}: {json}", answer.status);
         Ok(json["result"].take())
+    }
+
+    /// Calls a tool with these arguments as they are; with its answer as it is.
+    ///
+    /// # Errors
+    /// When nobody answers, or not to the end.
+    pub async fn tool_raw(&self, name: &str, arguments: &str) -> Result<String> {
+        let params = format!(r#"{{"name":{},"arguments":{arguments},"_meta":{}}}"#, json!(name), self.meta);
+        let answer = async { Answer::read(self.open_raw("tools/call", Some(&coded(name)), &params).await?).await };
+        let answer = within(PATIENCE, format!("the answer of {name}"), answer).await?;
+        answer.messages.into_iter().next_back().context("nothing came")
     }
 
     /// The result of a call of a tool.

@@ -114,7 +114,7 @@ async fn lists_are_merged_in_a_stable_order_and_names_are_taken_in_three_forms()
     for client in both(&gateway, ClientOptions::new).await {
         let tools = names(&*client, "tools/list", "tools").await;
         assert!(tools.contains(&"one-echo".to_owned()) && tools.contains(&"my_two-echo".to_owned()));
-        assert_eq!(tools.len(), 64);
+        assert_eq!(tools.len(), 66);
         assert_eq!(names(&*client, "tools/list", "tools").await, tools);
         for name in ["one-echo", "one_echo", "one__echo", "my_two-echo", "my_two_echo", "my_two__echo"] {
             let result = client.tool(name, json!({"text": name})).await.unwrap();
