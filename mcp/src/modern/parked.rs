@@ -151,10 +151,29 @@ impl fmt::Debug for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::RequestId;
+    use crate::envelope::{self, RequestId};
 
     fn call(params: &str) -> Message {
         Message::call(Some(&RequestId::from(1)), "tools/call", Some(params))
+    }
+
+    #[test]
+    fn corpus_replays() {
+        let everything = r#"{"elicitation":{"form":{},"url":{}},"roots":{},"sampling":{"tools":{}}}"#;
+        for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/modern_parked")).unwrap() {
+            let raw = std::fs::read(file.unwrap().path()).unwrap();
+            if let Some(state) = std::str::from_utf8(&raw).ok().and_then(State::parse) {
+                assert_eq!(State::parse(&state.named(&Key([7; 32]), 1)), Some(state));
+            }
+            for message in envelope::parse(raw.into(), 1 << 20).map_or(Vec::new(), |it| it.into_messages()) {
+                assert!(digest(&message).is_some() || message.is_response());
+                let asked = entry(&message, everything).into_iter().chain(urls(&message).into_iter().flatten());
+                for asked in asked {
+                    let result = Message::result(&RequestId::from(1), &required([(1, &*asked)].into_iter(), "s"));
+                    assert_eq!(result.at(&["inputRequests", "1"]), Some(&*asked));
+                }
+            }
+        }
     }
 
     #[test]
