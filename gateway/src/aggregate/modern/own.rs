@@ -151,11 +151,18 @@ impl Watcher {
             () = self.listen() => self.unused().await,
         }
         self.forget();
-        let key = (self.owner.clone(), self.server.clone());
-        let mut all = lock(&self.aggregate.0.owners.watched);
-        if all.get(&key).is_some_and(|it| it.uid == self.uid) {
-            all.remove(&key);
+        if self.is_current() {
+            lock(&self.aggregate.0.owners.watched).remove(&self.key());
         }
+    }
+
+    fn key(&self) -> (Owner, String) {
+        (self.owner.clone(), self.server.clone())
+    }
+
+    /// Whether no server of the same name has taken the place of this one.
+    fn is_current(&self) -> bool {
+        lock(&self.aggregate.0.owners.watched).get(&self.key()).is_some_and(|it| it.uid == self.uid)
     }
 
     /// Waits until the owner has not come for long.
@@ -256,7 +263,10 @@ impl Watcher {
     }
 
     fn forget(&self) {
-        self.aggregate.0.owners.change(&self.owner, |own| own.remove(&self.server).is_some());
+        // What a successor has said stays.
+        if self.is_current() {
+            self.aggregate.0.owners.change(&self.owner, |own| own.remove(&self.server).is_some());
+        }
     }
 }
 
