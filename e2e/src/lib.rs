@@ -20,5 +20,6 @@ pub mod odd_json;
 pub mod policy;
 pub mod sse;
 mod wait;
+pub mod with_key;
 
 pub use wait::{PATIENCE, eventually, within};

@@ -49,7 +49,10 @@ async fn main() -> Result<()> {
 }
 
 async fn serve_http(server: Server, address: SocketAddr) -> Result<()> {
-    let config = StreamableHttpServerConfig::default();
+    // Whoever reaches it by another address than loopback was given that.
+    let hosts = StreamableHttpServerConfig::default().allowed_hosts;
+    let hosts = hosts.into_iter().chain([address.ip().to_string()]);
+    let config = StreamableHttpServerConfig::default().with_allowed_hosts(hosts);
     let service = StreamableHttpService::new(move || Ok(server.clone()), LocalSessionManager::default().into(), config);
     let listener = TcpListener::bind(address).await?;
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
