@@ -165,7 +165,7 @@ mod tests {
             if let Some(state) = std::str::from_utf8(&raw).ok().and_then(State::parse) {
                 assert_eq!(State::parse(&state.named(&Key([7; 32]), 1)), Some(state));
             }
-            for message in envelope::parse(raw.into(), 1 << 20).map_or(Vec::new(), |it| it.into_messages()) {
+            for message in envelope::parse(raw.into(), 1 << 20).map_or(Vec::new(), envelope::Incoming::into_messages) {
                 assert!(digest(&message).is_some() || message.is_response());
                 let asked = entry(&message, everything).into_iter().chain(urls(&message).into_iter().flatten());
                 for asked in asked {
