@@ -26,7 +26,7 @@ pub use env::{
 };
 pub use network::Network;
 pub use packages::{AccessMode, CA_KEY, Cache, CacheMedium, CertificateSource, Packages};
-pub use pod::{ImagePullPolicy, LocalReference, PodMetadata, Sidecar, Volume};
+pub use pod::{ChildMetadata, ImagePullPolicy, LocalReference, Metadata, Sidecar, Volume};
 pub use process::{Mode, Process};
 pub use remote::{Header, HeaderSource, Transport};
 pub use route::{Route, Tools};
@@ -105,6 +105,11 @@ const MAX_NAME: u32 = 253;
          has(self.volumes) && self.volumes.exists(v, v.name == m.name))")
         .message("each volumeMount must name one of the volumes")
         .field_path(".volumeMounts"),
+    validation = Rule::new("!has(self.serviceAccountName) || !has(self.childMetadata) || \
+         !has(self.childMetadata.serviceAccount)")
+        .message("childMetadata.serviceAccount is for the account that the operator makes; serviceAccountName names \
+             one that is yours")
+        .field_path(".childMetadata"),
 )]
 pub struct McpServerSpec {
     /// The program that is the server; it speaks MCP on its standard input and output. A name that is looked for in the
@@ -267,7 +272,12 @@ pub struct McpServerSpec {
 
     /// Labels and annotations for its pods, beside the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_metadata: Option<PodMetadata>,
+    pub pod_metadata: Option<Metadata>,
+
+    /// Labels and annotations for its Deployment, its Service and its service account, beside the operator's and what others
+    /// put there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child_metadata: Option<ChildMetadata>,
 
     /// Which of its tools clients see. It holds for lists and for calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]

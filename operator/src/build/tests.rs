@@ -102,6 +102,18 @@ fn every_field_is_set() {
 }
 
 #[test]
+fn children_have_the_labels_and_annotations_of_the_spec_and_the_operators_go_before() {
+    // As of an object that was stored under other rules.
+    let spec = "{command: a, childMetadata: {serviceAccount: {labels: {team: a, app.kubernetes.io/instance: other}, annotations: {role: reader}}}}";
+    let account = built(spec, &settings(), &around()).service_account.unwrap().metadata;
+    let given = account.labels.unwrap();
+    assert_eq!((given["team"].as_str(), given[labels::INSTANCE].as_str()), ("a", "time"));
+    assert_eq!(account.annotations.unwrap(), [("role".to_owned(), "reader".to_owned())].into());
+    let plain = built("{command: a, childMetadata: {service: {}}}", &settings(), &around());
+    assert_eq!(plain, built("{command: a}", &settings(), &around()));
+}
+
+#[test]
 fn a_cache_on_a_volume_is_claimed_and_pods_follow_one_another() {
     let spec = "{command: uvx, args: [mcp-server-time], packages: {cache: {medium: PersistentVolumeClaim, size: 5Gi, storageClassName: fast}}}";
     let resources = built(spec, &settings(), &around());
