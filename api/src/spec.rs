@@ -205,7 +205,7 @@ pub struct McpServerSpec {
     #[schemars(length(min = 1, max = MAX_NAME), regex(pattern = pod::SUBDOMAIN))]
     pub service_account_name: Option<String>,
 
-    /// Secrets with which images are pulled.
+    /// Secrets with which images are pulled, beside those that the operator is configured with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
