@@ -175,8 +175,9 @@ pub struct McpServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
 
-    /// How many pods. Left out, it is not managed: one at first, then what an autoscaler or `kubectl scale` says. A session
-    /// stays with its pod.
+    /// How many pods. A HorizontalPodAutoscaler of this resource changes it, given a number to begin with. Left out, it is
+    /// not managed: one at first, then what an autoscaler or `kubectl scale` says of the Deployment of the same name. A
+    /// session stays with its pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,

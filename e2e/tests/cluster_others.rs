@@ -87,6 +87,47 @@ async fn replicas_restarts_and_notes_of_others_stay_and_pods_follow_config_maps(
     noted(Value::Null).await;
 }
 
+/// Applies an autoscaler of that name that wants two or three pods. There are no metrics here: below the least it needs
+/// none.
+async fn autoscale(place: &Namespace, name: &str, target: &Value) -> Result<()> {
+    let spec = json!({"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 3});
+    let autoscaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name}, "spec": spec});
+    place.apply(&autoscaler.to_string()).await.map(drop)
+}
+
+#[tokio::test]
+async fn an_autoscaler_scales_a_server_that_says_a_number_and_the_deployment_of_one_that_says_none() {
+    let cluster = Cluster::get().unwrap();
+    let place = Namespace::new("autoscaled").await.unwrap();
+    let server = |name: &str| json!({"apiVersion": "mcpgateway.dev/v1alpha1", "kind": "McpServer", "name": name});
+    for (name, more) in [("number", json!({"replicas": 1})), ("none", json!({}))] {
+        place.serve(&cluster, name, &more).await.unwrap();
+        autoscale(&place, name, &server(name)).await.unwrap();
+    }
+    place.wait_pods("number", 2).await.unwrap();
+    assert_eq!(place.get(&["mcpserver", "number"]).await.unwrap()["spec"]["replicas"], 2);
+
+    // Where there is no number, Kubernetes has none to tell, and the autoscaler says so.
+    let unable = async || {
+        let autoscaler = place.get(&["hpa", "none"]).await.ok()?;
+        let mut conditions = autoscaler["status"]["conditions"].as_array()?.iter();
+        conditions.any(|it| it["type"] == "AbleToScale" && it["reason"] == "FailedGetScale").then_some(())
+    };
+    eventually(PODS, "the autoscaler to say that it cannot", unable).await.unwrap();
+    place.wait_pods("none", 1).await.unwrap();
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "none"});
+    autoscale(&place, "none", &deployment).await.unwrap();
+    place.wait_pods("none", 2).await.unwrap();
+
+    // What the operator writes for other reasons takes nothing back.
+    for name in ["number", "none"] {
+        deny(&place, name, json!({})).await.unwrap();
+        assert_eq!(is_quiet(&place, name).await.unwrap()["spec"]["replicas"], 2, "{name}");
+        place.wait_pods(name, 2).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_server_outside_of_the_cluster_is_reached_by_its_address() {
     let cluster = Cluster::get().unwrap();

@@ -43,8 +43,9 @@ pub(super) fn build(server: &ValidatedServer, settings: &Settings, around: &Surr
     }
 }
 
-/// `None` where somebody else decides. More than one pod of a package runner waits for the lock, so that all run the
-/// same versions; unless there is none to come.
+/// `None` where somebody else decides, at once: a number that the operator held back would be written again and again by
+/// two. Else more than one pod of a package runner waits for the lock, so that all run the same versions; unless there is
+/// none to come.
 fn replicas(server: &ValidatedServer, around: &Surroundings) -> Option<i32> {
     let unlocked = server.requested().is_some() && around.lock.is_none() && !around.unresolved;
     let already = around.replicas.unwrap_or(1).max(1);
