@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use api::McpServer;
+use api::{Guarded, McpServer};
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
@@ -20,7 +20,7 @@ use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::sidecars::Sidecars;
-use crate::watch::{Guarded, Server};
+use crate::watch::Server;
 
 mod advice;
 mod apply;
