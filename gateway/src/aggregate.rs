@@ -105,7 +105,7 @@ impl Aggregate {
         let mut changes = self.0.routes.follow();
         loop {
             let change = *changes.borrow_and_update();
-            let merged = Merged::build(&self.0.routes.now(), &View::All, |_| None, &self.0.merged.now());
+            let merged = Merged::build(&self.0.routes.now(), &View::All, |_, _| None, &self.0.merged.now());
             self.0.merged.publish(merged, change, Merged::differs);
             if changes.changed().await.is_err() {
                 return;
