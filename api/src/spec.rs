@@ -112,6 +112,7 @@ const MAX_NAME: u32 = 253;
         .field_path(".childMetadata"),
 )]
 pub struct McpServerSpec {
+    // Large parts that are hardly ever there are boxed: an operator keeps a thousand of these in memory.
     /// The program that is the server; it speaks MCP on its standard input and output. A name that is looked for in the
     /// image's PATH, such as `uvx` or `npx`, or a path. No shell reads it. Exactly one of `command` and `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -225,7 +226,7 @@ pub struct McpServerSpec {
 
     /// Which nodes and which neighbours its pods prefer or need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub affinity: Option<Affinity>,
+    pub affinity: Option<Box<Affinity>>,
 
     /// How its pods spread over nodes and zones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -246,12 +247,12 @@ pub struct McpServerSpec {
     /// Security settings of its pods; each given field replaces the operator's. Default: user, group and file system group
     /// 65532, not root, the runtime's seccomp profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_security_context: Option<PodSecurityContext>,
+    pub pod_security_context: Option<Box<PodSecurityContext>>,
 
     /// Security settings of the server's container; each given field replaces the operator's. Default: no capability, no
     /// privilege escalation, a read-only root file system with a writable home and temporary folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_context: Option<SecurityContext>,
+    pub security_context: Option<Box<SecurityContext>>,
 
     /// Volumes of its pods, of the kinds that the Pod Security Standard `restricted` allows. Names that begin with
     /// `mcpgateway-` are the operator's.
@@ -278,7 +279,7 @@ pub struct McpServerSpec {
     /// Labels and annotations for its Deployment, its Service and its service account, beside the operator's and what others
     /// put there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub child_metadata: Option<ChildMetadata>,
+    pub child_metadata: Option<Box<ChildMetadata>>,
 
     /// Which of its tools clients see. It holds for lists and for calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -34,7 +34,7 @@ pub(super) fn build(server: &ValidatedServer, settings: &Settings) -> PodSpec {
     // The names of other Services are nothing to a server.
     pod.enable_service_links = Some(false);
     pod.termination_grace_period_seconds = i64::try_from(settings.drain.as_secs() + GRACE_MARGIN).ok();
-    pod.security_context = Some(security::pod(server.resource.spec.pod_security_context.as_ref()));
+    pod.security_context = Some(security::pod(server.resource.spec.pod_security_context.as_deref()));
     let mut volumes = vec![config_map("hop", &config::hop_name(server), None, false)];
     volumes.extend(certificates(server));
     match &server.source {
@@ -59,7 +59,7 @@ fn passed_on(spec: &McpServerSpec, settings: &Settings) -> PodSpec {
         image_pull_secrets: Some(pull_secrets(spec, settings)).filter(|secrets| !secrets.is_empty()),
         node_selector: Some(spec.node_selector.clone()).filter(|selector| !selector.is_empty()),
         tolerations: Some(spec.tolerations.clone()).filter(|tolerations| !tolerations.is_empty()),
-        affinity: spec.affinity.clone(),
+        affinity: spec.affinity.as_deref().cloned(),
         topology_spread_constraints: some(&spec.topology_spread_constraints),
         priority_class_name: spec.priority_class_name.clone(),
         runtime_class_name: spec.runtime_class_name.clone(),

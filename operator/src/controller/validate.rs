@@ -125,7 +125,7 @@ pub fn validate(server: &McpServer, settings: &Settings) -> Result<ValidatedServ
         replicas: if spec.suspend { Some(0) } else { spec.replicas },
         process: spec.process.clone().unwrap_or_default(),
         tools: spec.tools.clone().unwrap_or_default(),
-        children: spec.child_metadata.clone().unwrap_or_default(),
+        children: spec.child_metadata.as_deref().cloned().unwrap_or_default(),
         resource: server.clone(),
     })
 }
@@ -141,7 +141,7 @@ fn program(server: &McpServer, settings: &Settings) -> Program {
         env_from: spec.env_from.iter().map(same).collect(),
         image: spec.image.clone().filter(|image| !image.is_empty()),
         resources: spec.resources.clone(),
-        security: spec.security_context.clone().unwrap_or_default(),
+        security: spec.security_context.as_deref().cloned().unwrap_or_default(),
         volumes: spec.volumes.iter().map(same).collect(),
         mounts: spec.volume_mounts.clone(),
     }
