@@ -193,9 +193,21 @@ soak: compiled ## the same tests in full size: many sessions, long runs, SIM_SEE
 	@$(with_tools) && E2E_FULL=1 SIM_SEEDS=$(SIM_SEEDS) $(cargo_test) --lib --bins $(call tests,$(integration) $(e2e))
 
 .PHONY: test-long
-test-long: compiled ## what takes long on a cluster, in full size: a thousand servers, an operator killed at each write
+test-long: compiled ## what takes long on a cluster, in full size: a thousand servers, an operator killed at each write; sizes of images
 	@E2E_FULL=1 $(MAKE) cluster-scale
 	@E2E_FULL=1 hack/on-cluster -- $(cargo_test) --test cluster_operator --test cluster_time
+	@$(MAKE) image-sizes
+
+# In bytes, of all that is in one: what is pulled is compressed, and less.
+image_limit := 25000000
+.PHONY: image-sizes
+image-sizes: ## whether the images of operator and gateway, as they are released, hold at most 25 MB
+	$(call say,sizes of images)
+	@hack/images project operator gateway | while read -r target _ archive; do \
+	    size=$$(stat --format=%s "$$archive"); \
+	    echo "$$target: $$size bytes"; \
+	    if ((size > $(image_limit))); then echo "the image of the $$target has more than $(image_limit) bytes" >&2; exit 1; fi; \
+	done
 
 .PHONY: fuzz
 fuzz: toolchain ## every fuzz target for FUZZ_SECONDS (60)

@@ -102,9 +102,11 @@ pub mod routable {
     pub const TYPE: &str = "Routable";
     /// True: it does, at `status.url`.
     pub const ROUTED: &str = "Routed";
-    /// True: it does, but only under `/{namespace}/{name}`: the short name belongs to an older resource.
+    /// True: it does, but only under `/{namespace}/{name}`, and as `{namespace}_{name}` among all servers: the short name
+    /// belongs to an older resource.
     pub const SHORT_NAME_TAKEN: &str = "ShortNameTaken";
-    /// True: it does, but only under `/{namespace}/{name}`: the namespace may not claim short names.
+    /// True: it does, but only under `/{namespace}/{name}`, and not among all servers: the namespace may not claim short
+    /// names.
     pub const SHORT_NAME_NOT_ALLOWED: &str = "ShortNameNotAllowed";
     /// False: another resource of the namespace, an older one, has the same name.
     pub const NAME_TAKEN: &str = "NameTaken";

@@ -16,11 +16,13 @@
 pub mod conditions;
 pub mod crd;
 pub mod duration;
+mod guarded;
 pub mod labels;
 pub mod names;
 pub mod secrets;
 pub mod spec;
 pub mod status;
 
+pub use guarded::{Guarded, Unreadable};
 pub use spec::{McpServer, McpServerSpec};
 pub use status::McpServerStatus;

@@ -26,7 +26,7 @@ pub use env::{
 };
 pub use network::Network;
 pub use packages::{AccessMode, CA_KEY, Cache, CacheMedium, CertificateSource, Packages};
-pub use pod::{ImagePullPolicy, LocalReference, PodMetadata, Sidecar, Volume};
+pub use pod::{ChildMetadata, ImagePullPolicy, LocalReference, Metadata, Sidecar, Volume};
 pub use process::{Mode, Process};
 pub use remote::{Header, HeaderSource, Transport};
 pub use route::{Route, Tools};
@@ -105,8 +105,14 @@ const MAX_NAME: u32 = 253;
          has(self.volumes) && self.volumes.exists(v, v.name == m.name))")
         .message("each volumeMount must name one of the volumes")
         .field_path(".volumeMounts"),
+    validation = Rule::new("!has(self.serviceAccountName) || !has(self.childMetadata) || \
+         !has(self.childMetadata.serviceAccount)")
+        .message("childMetadata.serviceAccount is for the account that the operator makes; serviceAccountName names \
+             one that is yours")
+        .field_path(".childMetadata"),
 )]
 pub struct McpServerSpec {
+    // Large parts that are hardly ever there are boxed: an operator keeps a thousand of these in memory.
     /// The program that is the server; it speaks MCP on its standard input and output. A name that is looked for in the
     /// image's PATH, such as `uvx` or `npx`, or a path. No shell reads it. Exactly one of `command` and `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,8 +176,9 @@ pub struct McpServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
 
-    /// How many pods. Left out, it is not managed: one at first, then what an autoscaler or `kubectl scale` says. A session
-    /// stays with its pod.
+    /// How many pods. A HorizontalPodAutoscaler of this resource changes it, given a number to begin with. Left out, it is
+    /// not managed: one at first, then what an autoscaler or `kubectl scale` says of the Deployment of the same name. A
+    /// session stays with its pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
@@ -200,7 +207,7 @@ pub struct McpServerSpec {
     #[schemars(length(min = 1, max = MAX_NAME), regex(pattern = pod::SUBDOMAIN))]
     pub service_account_name: Option<String>,
 
-    /// Secrets with which images are pulled.
+    /// Secrets with which images are pulled, beside those that the operator is configured with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -219,7 +226,7 @@ pub struct McpServerSpec {
 
     /// Which nodes and which neighbours its pods prefer or need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub affinity: Option<Affinity>,
+    pub affinity: Option<Box<Affinity>>,
 
     /// How its pods spread over nodes and zones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -240,12 +247,12 @@ pub struct McpServerSpec {
     /// Security settings of its pods; each given field replaces the operator's. Default: user, group and file system group
     /// 65532, not root, the runtime's seccomp profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_security_context: Option<PodSecurityContext>,
+    pub pod_security_context: Option<Box<PodSecurityContext>>,
 
     /// Security settings of the server's container; each given field replaces the operator's. Default: no capability, no
     /// privilege escalation, a read-only root file system with a writable home and temporary folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_context: Option<SecurityContext>,
+    pub security_context: Option<Box<SecurityContext>>,
 
     /// Volumes of its pods, of the kinds that the Pod Security Standard `restricted` allows. Names that begin with
     /// `mcpgateway-` are the operator's.
@@ -267,7 +274,12 @@ pub struct McpServerSpec {
 
     /// Labels and annotations for its pods, beside the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_metadata: Option<PodMetadata>,
+    pub pod_metadata: Option<Metadata>,
+
+    /// Labels and annotations for its Deployment, its Service and its service account, beside the operator's and what others
+    /// put there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child_metadata: Option<Box<ChildMetadata>>,
 
     /// Which of its tools clients see. It holds for lists and for calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -45,6 +45,7 @@ fn values_that_nobody_reads_are_refused() {
         "images.operator.digest=latest",
         "packages.index=https://user:password@pypi.example.com/simple",
         "namespaces={Not_A_Name}",
+        "servers.imagePullSecrets={registry}",
         "admissionPolicy.enabled=perhaps",
     ];
     for value in wrong {
@@ -193,6 +194,18 @@ fn an_image_is_named_by_its_digest_where_there_is_one() {
         "registry.example.com/operator@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     assert!(images.iter().any(|image| image == digest), "{images:?}");
     assert!(images.iter().any(|image| image == "registry.example.com/runner:7"), "{images:?}");
+}
+
+#[test]
+fn the_operator_is_told_with_which_secrets_images_of_servers_are_pulled() {
+    let told = |objects: &[Value]| {
+        let pods = pods(objects);
+        let all = pods.iter().flat_map(|(_, spec)| spec["containers"][0]["env"].as_array().into_iter().flatten());
+        let named: Vec<_> = all.filter(|it| it["name"] == "MCP_IMAGE_PULL_SECRETS").map(|it| &it["value"]).collect();
+        serde_json::json!(named)
+    };
+    let [nothing, full, _] = renderings().map(|objects| told(&objects));
+    assert_eq!((nothing, full), (serde_json::json!([]), serde_json::json!(["registry,mirror"])));
 }
 
 #[test]

@@ -21,15 +21,24 @@ async fn sees(cluster: &Cluster, place: &Namespace, mode: &str) -> Result<()> {
     eventually(PODS, format!("MODE={mode} in the server"), look).await
 }
 
-/// Waits until the operator has seen the newest spec, and nothing is being rolled out.
-async fn is_quiet(place: &Namespace) -> Result<Value> {
+/// Waits until the operator has seen the newest spec of a server, and nothing is being rolled out.
+async fn is_quiet(place: &Namespace, name: &str) -> Result<Value> {
     let seen = async || {
-        let server = place.get(&["mcpserver", "others"]).await.ok()?;
+        let server = place.get(&["mcpserver", name]).await.ok()?;
         (server["status"]["observedGeneration"] == server["metadata"]["generation"]).then_some(())
     };
     eventually(PODS, "the newest spec to be seen", seen).await?;
-    place.kubectl(&["rollout", "status", "deployment/others", "--timeout=180s"]).await?;
-    place.get(&["deployment", "others"]).await
+    place.kubectl(&["rollout", "status", &format!("deployment/{name}"), "--timeout=180s"]).await?;
+    place.get(&["deployment", name]).await
+}
+
+/// Has the operator write the Deployment again, for a reason of the server's.
+async fn deny(place: &Namespace, name: &str, more: Value) -> Result<()> {
+    let mut patch = json!({"spec": {"tools": {"deny": ["sleep"]}}});
+    for (field, value) in more.as_object().into_iter().flatten() {
+        patch["spec"][field] = value.clone();
+    }
+    place.kubectl(&["patch", "mcpserver", name, "--type=merge", "-p", &patch.to_string()]).await.map(drop)
 }
 
 #[tokio::test]
@@ -48,22 +57,75 @@ async fn replicas_restarts_and_notes_of_others_stay_and_pods_follow_config_maps(
     // As an autoscaler does, where the spec says nothing of replicas.
     place.kubectl(&["scale", "deployment/others", "--replicas=2"]).await.unwrap();
     place.kubectl(&["rollout", "restart", "deployment/others"]).await.unwrap();
-    place.kubectl(&["annotate", "deployment/others", "example.com/owner=me"]).await.unwrap();
+    for object in ["deployment/others", "service/others", "serviceaccount/others"] {
+        place.kubectl(&["annotate", object, "example.com/owner=me"]).await.unwrap();
+    }
     let template = |deployment: &Value| deployment["spec"]["template"]["metadata"]["annotations"].clone();
-    let restarted = template(&is_quiet(&place).await.unwrap())["kubectl.kubernetes.io/restartedAt"].clone();
+    let restarted = template(&is_quiet(&place, "others").await.unwrap())["kubectl.kubernetes.io/restartedAt"].clone();
     assert!(restarted.is_string());
 
     // The operator writes the Deployment again, for reasons of its own and of others.
-    let deny = r#"{"spec":{"tools":{"deny":["sleep"]},"podMetadata":{"annotations":{"a":"b"}}}}"#;
-    place.kubectl(&["patch", "mcpserver", "others", "--type=merge", "-p", deny]).await.unwrap();
+    let annotations = json!({"annotations": {"a": "b"}});
+    let children = json!({"deployment": annotations, "service": annotations, "serviceAccount": annotations});
+    deny(&place, "others", json!({"podMetadata": annotations, "childMetadata": children})).await.unwrap();
     place.apply(&map("two")).await.unwrap();
     sees(&cluster, &place, "two").await.unwrap();
-    let after = is_quiet(&place).await.unwrap();
+    let after = is_quiet(&place, "others").await.unwrap();
     assert_eq!(after["spec"]["replicas"], 2);
     assert_eq!(template(&after)["kubectl.kubernetes.io/restartedAt"], restarted);
     assert_eq!(template(&after)["a"], "b");
-    assert_eq!(after["metadata"]["annotations"]["example.com/owner"], "me");
     place.wait_pods("others", 2).await.unwrap();
+    let noted = async |value: Value| {
+        for kind in ["deployment", "service", "serviceaccount"] {
+            let notes = place.get(&[kind, "others"]).await.unwrap()["metadata"]["annotations"].take();
+            assert_eq!((&notes["example.com/owner"], &notes["a"]), (&json!("me"), &value), "{kind}");
+        }
+    };
+    noted(json!("b")).await;
+    deny(&place, "others", json!({"childMetadata": null})).await.unwrap();
+    is_quiet(&place, "others").await.unwrap();
+    noted(Value::Null).await;
+}
+
+/// Applies an autoscaler of that name that wants two or three pods. There are no metrics here: below the least it needs
+/// none.
+async fn autoscale(place: &Namespace, name: &str, target: &Value) -> Result<()> {
+    let spec = json!({"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 3});
+    let autoscaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name}, "spec": spec});
+    place.apply(&autoscaler.to_string()).await.map(drop)
+}
+
+#[tokio::test]
+async fn an_autoscaler_scales_a_server_that_says_a_number_and_the_deployment_of_one_that_says_none() {
+    let cluster = Cluster::get().unwrap();
+    let place = Namespace::new("autoscaled").await.unwrap();
+    let server = |name: &str| json!({"apiVersion": "mcpgateway.dev/v1alpha1", "kind": "McpServer", "name": name});
+    for (name, more) in [("number", json!({"replicas": 1})), ("none", json!({}))] {
+        place.serve(&cluster, name, &more).await.unwrap();
+        autoscale(&place, name, &server(name)).await.unwrap();
+    }
+    place.wait_pods("number", 2).await.unwrap();
+    assert_eq!(place.get(&["mcpserver", "number"]).await.unwrap()["spec"]["replicas"], 2);
+
+    // Where there is no number, Kubernetes has none to tell, and the autoscaler says so.
+    let unable = async || {
+        let autoscaler = place.get(&["hpa", "none"]).await.ok()?;
+        let mut conditions = autoscaler["status"]["conditions"].as_array()?.iter();
+        conditions.any(|it| it["type"] == "AbleToScale" && it["reason"] == "FailedGetScale").then_some(())
+    };
+    eventually(PODS, "the autoscaler to say that it cannot", unable).await.unwrap();
+    place.wait_pods("none", 1).await.unwrap();
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "none"});
+    autoscale(&place, "none", &deployment).await.unwrap();
+    place.wait_pods("none", 2).await.unwrap();
+
+    // What the operator writes for other reasons takes nothing back.
+    for name in ["number", "none"] {
+        deny(&place, name, json!({})).await.unwrap();
+        assert_eq!(is_quiet(&place, name).await.unwrap()["spec"]["replicas"], 2, "{name}");
+        place.wait_pods(name, 2).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What is told of a server that works: by its status, by columns, by events; and whose a name is.
 
 use anyhow::{Context, Result};
+use e2e::client::{Client, HttpClient};
 use e2e::cluster::{Cluster, Cut, Namespace, note};
 use e2e::{PATIENCE, eventually};
 use serde_json::json;
@@ -81,15 +82,26 @@ async fn a_name_alone_is_the_oldest_servers_and_the_others_are_told_so() {
 
     one.wait_condition(&name, "Routable", "True", "Routed").await.unwrap();
     let told = two.wait_condition(&name, "Routable", "True", "ShortNameTaken").await.unwrap();
-    assert!(told.contains("an older McpServer of another namespace"), "{told}");
+    let long_name = format!("{}_{name}", two.name());
+    assert!(told.contains("an older McpServer of another namespace") && told.contains(&long_name), "{told}");
     one.told("other", ("Routable", "NameTaken"), &["another, older McpServer", "set spec.route.name"]).await.unwrap();
     let (short, long) = tokio::try_join!(url(&one, &name), url(&two, &name)).unwrap();
     assert!(short.ends_with(&format!("/{name}")) && !short.contains(one.name()), "{short}");
     assert!(long.ends_with(&format!("/{}/{name}", two.name())), "{long}");
 
+    // Among all servers both are there.
+    let all = HttpClient::connect_with(&cluster.url("/mcp"), cluster.client("2025-11-25")).await.unwrap();
+    let answers = async |server: &str| {
+        let tool = format!("{server}-echo");
+        let said = async || all.tool_text(&tool, json!({"text": server})).await.ok();
+        eventually(PATIENCE, &tool, said).await.unwrap() == server
+    };
+    assert!(answers(&name).await && answers(&long_name).await);
+
     // Who was second is first when the first has gone.
     one.kubectl(&["delete", "mcpserver", &name, "other"]).await.unwrap();
     two.wait_condition(&name, "Routable", "True", "Routed").await.unwrap();
     assert_eq!(url(&two, &name).await.unwrap(), short);
+    assert!(answers(&name).await, "and in a session that was open before");
     two.settles(&cluster).await.unwrap();
 }

@@ -116,7 +116,7 @@ impl Aggregate {
         loop {
             let change = *changes.borrow_and_update();
             let merged =
-                Merged::build(&self.0.routes.now(), (&View::All, self.0.style), |_| None, &self.0.merged.now());
+                Merged::build(&self.0.routes.now(), (&View::All, self.0.style), |_, _| None, &self.0.merged.now());
             self.0.merged.publish(merged, change, Merged::differs);
             if changes.changed().await.is_err() {
                 return;

@@ -40,6 +40,8 @@ pub struct Route {
     pub resource: Option<Arc<str>>,
     /// Whether its name alone means this server.
     pub short: bool,
+    /// What it is called among all servers together; `None` where it may not be one of them.
+    pub shared_name: Option<Arc<str>>,
     /// Whether what is asked for is still on its way, whatever the status says of what was before.
     pub pending: bool,
     /// Its identity: a name that is used again gets another one.
@@ -98,6 +100,8 @@ pub struct RouteTable {
     routes: BTreeMap<String, Arc<Route>>,
     /// Those that their name alone means.
     short: BTreeMap<ServerName, Arc<Route>>,
+    /// Those that are offered together, by their name there.
+    shared: BTreeMap<Arc<str>, Arc<Route>>,
 }
 
 /// Which endpoint the next session begins with, where there are several.
@@ -178,9 +182,9 @@ impl RouteTable {
         }
     }
 
-    /// The servers that their name alone means, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.short.values()
+    /// The servers that are offered together, in the order of their names there.
+    pub fn shared(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Route>)> {
+        self.shared.iter()
     }
 
     /// All servers, by identity.
@@ -205,8 +209,23 @@ impl RouteTable {
             }
         }
         let short = routes.values().filter(|route| route.short);
-        Self { short: short.map(|route| (route.name.clone(), Arc::clone(route))).collect(), routes }
+        let short = short.map(|route| (route.name.clone(), Arc::clone(route))).collect();
+        Self { short, shared: shared(&routes), routes }
     }
+}
+
+/// Which server has which name among all of them. Of two that would have one name it is the older's, so that no newcomer
+/// gets the calls of another.
+fn shared(routes: &BTreeMap<String, Arc<Route>>) -> BTreeMap<Arc<str>, Arc<Route>> {
+    let mut shared = BTreeMap::<Arc<str>, Arc<Route>>::new();
+    for route in routes.values() {
+        let Some(name) = &route.shared_name else { continue };
+        let older = |other: &Arc<Route>| other.created_at <= route.created_at;
+        if !shared.get(name).is_some_and(older) {
+            shared.insert(Arc::clone(name), Arc::clone(route));
+        }
+    }
+    shared
 }
 
 /// The current table. Clones share it.
@@ -231,9 +250,9 @@ impl Routes {
         self.0.table.load_full()
     }
 
-    /// The server of that name now.
-    pub fn get(&self, name: &str) -> Option<Arc<Route>> {
-        self.0.table.load().get(name).cloned()
+    /// The server that has that name among all of them now.
+    pub fn shared(&self, name: &str) -> Option<Arc<Route>> {
+        self.0.table.load().shared.get(name).cloned()
     }
 
     /// Where the next new session of a server goes, by its [identity](Route::id); while its sidecar is only just being started, that is waited for. `Err` is the

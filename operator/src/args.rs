@@ -88,6 +88,9 @@ pub struct PodArgs {
     /// When these two are pulled: Always, IfNotPresent or Never
     #[arg(long, env = "MCP_IMAGE_PULL_POLICY", value_name = "WHEN", value_parser = ["Always", "IfNotPresent", "Never"])]
     pub image_pull_policy: Option<String>,
+    /// Secrets with which images are pulled, where a namespace has them, beside those that a server names
+    #[arg(long, env = "MCP_IMAGE_PULL_SECRETS", value_name = "NAME", value_delimiter = ',')]
+    pub image_pull_secret: Vec<String>,
     /// Resources of sidecars, as JSON
     #[arg(long, env = "MCP_SIDECAR_RESOURCES", value_name = "JSON", value_parser = resources,
         default_value = r#"{"requests":{"cpu":"10m","memory":"16Mi"},"limits":{"memory":"256Mi"}}"#)]
@@ -152,6 +155,7 @@ impl PodArgs {
             sidecar_image: self.sidecar_image.clone(),
             runner_image: self.runner_image.clone(),
             image_pull_policy: self.image_pull_policy.clone(),
+            image_pull_secrets: self.image_pull_secret.iter().filter(|name| !name.is_empty()).cloned().collect(),
             sidecar_resources: self.sidecar_resources.clone(),
             server_resources: self.server_resources.clone(),
             packages: PackageDefaults {
@@ -206,7 +210,15 @@ mod tests {
         let settings = args.pods.settings("mcp-system").unwrap();
         assert_eq!(settings.gateway.namespace, "mcp-system");
         assert_eq!(settings.gateway.labels["app.kubernetes.io/name"], "mcp-gateway");
+        assert!(settings.image_pull_secrets.is_empty());
         assert!(Cli::try_parse_from(["mcp-operator", "run"]).is_err());
         assert!(Cli::try_parse_from(line.into_iter().chain(["--cache-size-limit=lots"])).is_err());
+    }
+
+    #[test]
+    fn lists_are_written_with_commas_as_the_chart_writes_them() {
+        let line = ["mcp-operator", "run", "--sidecar-image=s", "--runner-image=r", "--image-pull-secret=one,two"];
+        let Command::Run(args) = Cli::try_parse_from(line).unwrap().command;
+        assert_eq!(args.pods.settings("mcp-system").unwrap().image_pull_secrets, ["one", "two"]);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::labels;
+use api::spec::Metadata;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -124,6 +125,13 @@ impl ValidatedServer {
         }
     }
 
+    /// The same with what the spec wants there.
+    fn meta_with(&self, name: String, given: Option<&Metadata>) -> ObjectMeta {
+        let Metadata { labels, annotations } = given.cloned().unwrap_or_default();
+        let annotations = Some(annotations).filter(|annotations| !annotations.is_empty());
+        ObjectMeta { labels: Some(self.labels_beside(labels)), annotations, ..self.meta(name) }
+    }
+
     /// By which pods are selected: these never change.
     fn selector(&self) -> BTreeMap<String, String> {
         let pairs = [(labels::NAME, labels::NAME_SERVER), (labels::INSTANCE, &self.name)];
@@ -139,5 +147,10 @@ impl ValidatedServer {
         ];
         let more = more.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         self.selector().into_iter().chain(more).collect()
+    }
+
+    /// Those of a spec and the operator's, which go before them.
+    fn labels_beside(&self, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        given.into_iter().chain(self.labels()).collect()
     }
 }

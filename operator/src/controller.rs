@@ -1,11 +1,12 @@
 //! One server, from its resource to its pods and back to its status: five calls.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use api::McpServer;
+use api::{Guarded, McpServer};
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
@@ -20,7 +21,7 @@ use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::sidecars::Sidecars;
-use crate::watch::{Guarded, Server};
+use crate::watch::Server;
 
 mod advice;
 mod apply;
@@ -77,11 +78,7 @@ pub(crate) async fn reconcile(server: Arc<Guarded>, context: Arc<Context>) -> Re
             Err(unreadable) => report::unreadable(unreadable, &context).await,
         }
     };
-    let panicked = |panic: Box<dyn std::any::Any + Send>| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        Error::Panic(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
-    };
-    let done = AssertUnwindSafe(work).catch_unwind().await.map_err(panicked).and_then(|done| done);
+    let done = contained(work).await;
     let result = done.as_ref().map_or_else(|error| error.category().as_str(), |_| "ok");
     context.metrics.reconciled(result, started.elapsed());
     let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,6 +97,15 @@ pub(crate) async fn reconcile(server: Arc<Guarded>, context: Arc<Context>) -> Re
     }
     drop(failures);
     done
+}
+
+/// What comes of some work; a panic in it is an error of it, and of nothing else.
+async fn contained<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let panicked = |panic: Box<dyn Any + Send>| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        Err(Error::Panic(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()))
+    };
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 async fn one(server: &McpServer, context: &Context) -> Result<Action, Error> {
@@ -135,4 +141,20 @@ pub(crate) fn error_policy(server: Arc<Guarded>, error: &Error, context: Arc<Con
 /// A number from 0 to 1.
 fn jitter() -> f64 {
     getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_the_server_that_was_worked_on() {
+        let of = async |work: fn(u8) -> u8| contained(async move { Ok(work(1)) }).await;
+        assert_eq!(of(|number| number + 1).await.unwrap(), 2);
+        let text = of(|_| panic!("as it is written")).await.unwrap_err();
+        assert_eq!(text.to_string(), "the operator made a mistake: as it is written");
+        let made = of(|number| panic!("with a number: {number}")).await.unwrap_err();
+        assert_eq!(made.to_string(), "the operator made a mistake: with a number: 1");
+        assert_eq!(made.category(), Category::Transient, "it is tried again");
+    }
 }

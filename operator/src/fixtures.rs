@@ -15,6 +15,7 @@ pub(crate) fn settings() -> Settings {
         sidecar_image: "example.com/mcp-sidecar:1".to_owned(),
         runner_image: "example.com/mcp-runner:1".to_owned(),
         image_pull_policy: None,
+        image_pull_secrets: Vec::new(),
         sidecar_resources: serde_saphyr::from_str("{requests: {cpu: 10m, memory: 16Mi}, limits: {memory: 256Mi}}")
             .unwrap(),
         server_resources: serde_saphyr::from_str("{requests: {cpu: 50m, memory: 128Mi}, limits: {memory: 1Gi}}")

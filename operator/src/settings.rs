@@ -15,6 +15,8 @@ pub struct Settings {
     pub runner_image: String,
     /// When the operator's own images are pulled; `None`: as Kubernetes thinks best.
     pub image_pull_policy: Option<String>,
+    /// Secrets with which images are pulled beside those that a spec names; a namespace may lack them.
+    pub image_pull_secrets: Vec<String>,
     /// Resources of the sidecar's container.
     pub sidecar_resources: ResourceRequirements,
     /// Resources of the server's container.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use api::{McpServer, labels};
+use api::{Guarded, labels};
 use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use kube::core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta};
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::utils::{Backoff, ResetTimerBackoff};
 use kube::runtime::watcher::ExponentialBackoff;
@@ -15,8 +15,6 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 
 use crate::sidecars::Sidecars;
 
-/// A server that may be one that cannot be read.
-pub(crate) type Guarded = DeserializeGuard<McpServer>;
 /// The name of a server.
 pub(crate) type Server = ObjectRef<Guarded>;
 

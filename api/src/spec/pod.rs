@@ -55,11 +55,11 @@ pub struct Sidecar {
     pub image: Option<String>,
 }
 
-/// Labels and annotations for pods.
+/// Labels and annotations for something that the operator makes, beside its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct PodMetadata {
-    /// Labels. Those by which the operator finds its pods cannot be set.
+pub struct Metadata {
+    /// Labels. Those by which the operator finds what it made cannot be set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new(format!("self.all(k, !k.startsWith('{}/') && !(k in {}))", labels::GROUP, names::list(&SELECTED)))
@@ -73,6 +73,28 @@ pub struct PodMetadata {
     #[x_kube(validation = Rule::new(format!("self.all(k, !k.startsWith('{}/'))", labels::GROUP))
         .message("annotations of mcpgateway.dev are the operator's"))]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// Labels and annotations for what is made around the pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChildMetadata {
+    /// Of the Deployment. Nothing of it reaches the pods, which are not restarted for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("!has(self.annotations) || \
+         self.annotations.all(k, !k.startsWith('deployment.kubernetes.io/'))")
+        .message("annotations of deployment.kubernetes.io are written by Kubernetes")
+        .field_path(".annotations"))]
+    pub deployment: Option<Metadata>,
+
+    /// Of the Service: for a mesh, or whatever else goes by Services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Metadata>,
+
+    /// Of the service account that is made for the server: clouds read there as whom its pods may act. Pods take it up when
+    /// they start. An account of `serviceAccountName` is left as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<Metadata>,
 }
 
 /// A volume: its name, and exactly one source. Folders of the node (`hostPath`) cannot be mounted.

@@ -10,8 +10,8 @@ use crate::names::{self, MAX_ROUTE_NAME};
 #[serde(rename_all = "camelCase")]
 pub struct Route {
     /// The name in its addresses (`/NAME/mcp`) and before its tools (`NAME-tool`). Letters, digits, `.`, `_` and `-`, the
-    /// first and the last a letter or digit; case matters; none of the gateway's own addresses. Default: the resource's
-    /// name.
+    /// first and the last a letter or digit; case matters; none of the gateway's own addresses. Where an older server of
+    /// another namespace has it, `/NAMESPACE/NAME/mcp` and `NAMESPACE_NAME-tool`. Default: the resource's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_ROUTE_NAME), regex(pattern = "^([a-zA-Z0-9]([-._a-zA-Z0-9]*[a-zA-Z0-9])?)?$"))]
     #[x_kube(validation = Rule::new(names::not_reserved("self"))

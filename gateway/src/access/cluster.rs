@@ -35,8 +35,8 @@ impl ClusterRules {
     /// The namespaces of the servers that are offered together.
     fn merged(&self) -> BTreeSet<Arc<str>> {
         let table = self.routes.now();
-        let merged = table.iter().filter(|route| route.spec.route.aggregate);
-        merged.filter_map(|route| route.namespace.clone()).collect()
+        let merged = table.shared().filter(|(_, route)| route.spec.route.aggregate);
+        merged.filter_map(|(_, route)| route.namespace.clone()).collect()
     }
 
     /// What an account sees of them.

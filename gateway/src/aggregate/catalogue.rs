@@ -101,31 +101,31 @@ impl Merged {
     pub(super) fn build(
         table: &RouteTable,
         (view, style): (&View, Style),
-        better: impl Fn(&Route) -> Option<Arc<Catalogue>>,
+        better: impl Fn(&str, &Route) -> Option<Arc<Catalogue>>,
         old: &Self,
     ) -> Self {
         let offered = |route: &Route| route.spec.route.aggregate && !route.spec.suspend;
         let shown = |route: &Route| offered(route) && view.shows(route.namespace.as_deref());
-        let routes: Vec<_> = table.iter().filter(|route| shown(route)).collect();
-        let better: Vec<_> = routes.iter().map(|route| better(route)).collect();
-        let catalogues: Vec<(&Route, &Catalogue)> = routes
+        let servers: Vec<_> = table.shared().filter(|(_, route)| shown(route)).collect();
+        let better: Vec<_> = servers.iter().map(|(name, route)| better(name, route)).collect();
+        let catalogues: Vec<(&str, &Catalogue)> = servers
             .iter()
             .zip(&better)
-            .filter_map(|(route, better)| Some((&***route, better.as_deref().or(route.status.catalogue.as_ref())?)))
+            .filter_map(|((name, route), better)| {
+                Some((&***name, better.as_deref().or(route.status.catalogue.as_ref())?))
+            })
             .collect();
         let names = |items: fn(&Catalogue) -> &Vec<Box<RawValue>>| {
             let owned: Vec<(&str, Vec<String>)> = catalogues
                 .iter()
-                .map(|(route, it)| (route.name.as_str(), items(it).iter().filter_map(|i| name(i)).collect()))
+                .map(|(server, it)| (*server, items(it).iter().filter_map(|i| name(i)).collect()))
                 .collect();
             Names::build(owned.iter().map(|(server, names)| (*server, names.iter().map(String::as_str))), style)
         };
         let (tool_names, prompt_names) = (names(|it| &it.tools), names(|it| &it.prompts));
         let list =
             |items: fn(&Catalogue) -> &Vec<Box<RawValue>>, expose: &dyn Fn(&str, &str) -> Option<Bytes>, old: &List| {
-                let all = catalogues
-                    .iter()
-                    .flat_map(|(route, it)| items(it).iter().map(|item| (route.name.as_str(), item.get())));
+                let all = catalogues.iter().flat_map(|(server, it)| items(it).iter().map(|item| (*server, item.get())));
                 List::new(all.filter_map(|(server, item)| expose(server, item)).collect(), old)
             };
         let renamed = |names: &Names, server: &str, item: &str| {
@@ -142,11 +142,11 @@ impl Merged {
             templates: list(|it| &it.resource_templates, &moved("uriTemplate"), &old.templates),
             instructions: instructions(&catalogues),
             extras: Extra::of(&declared),
-            complete: catalogues.len() == routes.len(),
+            complete: catalogues.len() == servers.len(),
             ttl_ms: catalogues.iter().map(|(_, it)| it.ttl_ms.unwrap_or(0)).min().unwrap_or(0),
-            members: routes.iter().map(|route| (route.name.to_string(), Member::of(route))).collect(),
-            namespaces: routes.iter().filter_map(|route| route.namespace.clone()).collect(),
-            unavailable: routes.iter().filter(|route| !route.is_ready()).map(|route| route.name.to_string()).collect(),
+            members: servers.iter().map(|(name, route)| (name.to_string(), Member::of(route))).collect(),
+            namespaces: servers.iter().filter_map(|(_, route)| route.namespace.clone()).collect(),
+            unavailable: servers.iter().filter(|(_, it)| !it.is_ready()).map(|(name, _)| name.to_string()).collect(),
             tool_names,
             prompt_names,
         }
@@ -222,7 +222,7 @@ fn replace(item: &str, key: &str, with: impl FnOnce(&str) -> Option<String>) -> 
     Some(format!("{}{new}{}", &item[..range.start], &item[range.end..]).into())
 }
 
-fn instructions(catalogues: &[(&Route, &Catalogue)]) -> String {
-    let given = catalogues.iter().filter_map(|(route, it)| Some((&route.name, it.instructions.as_ref()?)));
-    given.flat_map(|(name, text)| ["# ", name.as_str(), "\n\n", text, "\n\n"]).collect()
+fn instructions(catalogues: &[(&str, &Catalogue)]) -> String {
+    let given = catalogues.iter().filter_map(|(server, it)| Some((server, it.instructions.as_ref()?)));
+    given.flat_map(|(server, text)| ["# ", server, "\n\n", text, "\n\n"]).collect()
 }

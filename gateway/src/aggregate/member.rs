@@ -156,7 +156,7 @@ impl Opener {
         let (caller, id) = (self.caller.clone(), SessionId::random().ok()?);
         let sidecar = Sidecar {
             name: name.to_owned(),
-            id: self.routes.get(name).filter(|route| route.uid == uid)?.id(),
+            id: self.routes.shared(name).filter(|route| route.uid == uid)?.id(),
             routes: self.routes.clone(),
             client: self.client.clone(),
             headers: hop(&caller).ok()?.into_iter().collect(),

@@ -92,7 +92,7 @@ pub(super) async fn follow(
         let change = *changes.borrow_and_update();
         let table = routes.now();
         let working: Vec<(Asked, &Arc<Route>)> =
-            table.iter().filter_map(|route| Some((asked(route)?, route))).collect();
+            table.shared().filter_map(|(_, route)| Some((asked(route)?, route))).collect();
         known.retain(|key, _| working.iter().any(|(asked, _)| asked == key));
         for (key, route) in working {
             if known.get(&key).is_none_or(Known::is_stale) {
@@ -144,13 +144,13 @@ fn publish(
     profile: &Kept<Profile>,
     (change, waited): (u64, bool),
 ) {
-    let better = |route: &Route| match known.get(&asked(route)?)? {
+    let better = |_: &str, route: &Route| match known.get(&asked(route)?)? {
         Known::Said(catalogue) => Some(Arc::clone(catalogue)),
         Known::Asked | Known::Silent(_) => None,
     };
     let merged = Arc::new(Merged::build(table, (&View::All, style), better, &profile.now().merged));
-    let named = |route: &Arc<Route>| Some((route.name.to_string(), better(route)?));
-    let catalogues = table.iter().filter_map(named).collect();
+    let named = |(name, route): (&Arc<str>, &Arc<Route>)| Some((name.to_string(), better(name, route)?));
+    let catalogues = table.shared().filter_map(named).collect();
     let complete = !known.values().any(|it| matches!(it, Known::Asked));
     let settled = complete || waited || profile.now().settled;
     let profile_now = Profile { merged, catalogues, complete, settled };

@@ -167,7 +167,7 @@ mod tests {
     fn lists() -> Merged {
         let servers = vec![tests::route("alpha", "one", 1), tests::route("beta", "two", 2)];
         let table = RouteTable::default().after(Event::Reset(servers));
-        Merged::build(&table, (&View::All, Style::Prefixed), |_| None, &Merged::default())
+        Merged::build(&table, (&View::All, Style::Prefixed), |_, _| None, &Merged::default())
     }
 
     fn request(method: &str, params: &str) -> Message {

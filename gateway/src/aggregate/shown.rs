@@ -46,8 +46,7 @@ impl Shown {
         if let Some(merged) = self.known(&view, &common, own.as_ref()) {
             return merged;
         }
-        let better = |route: &crate::routes::Route| {
-            let name = route.name.as_str();
+        let better = |name: &str, _: &crate::routes::Route| {
             own.as_ref().and_then(|own| own.get(name).cloned()).or_else(|| sight.better(name))
         };
         let merged = Arc::new(Merged::build(&routes.now(), (&view, self.style), better, &Merged::default()));

@@ -154,6 +154,24 @@ async fn what_an_account_may_not_reach_is_not_there_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_whose_name_belongs_to_another_is_there_too_under_a_name_of_its_own() {
+    let (world, jane) = (World::new(), account("jane"));
+    let second = Route { short: false, shared_name: Some("two_alpha".into()), ..route("alpha", "two", 3) };
+    world.routes.change(Event::Apply(Box::new(second)));
+    // Also for who may not reach the other.
+    world.access.show(&jane, of(&["two"]));
+    let mut client = world.client(&jane).await;
+    let told = client.lists().await;
+    for shown in ["\"two_alpha-tool\"", "\"two_alpha-prompt\"", "\"two+-alpha+test://x\""] {
+        assert!(told.contains(shown), "{told}");
+    }
+    assert!(!told.contains("\"alpha"), "{told}");
+    let answers = client.name("two_alpha").await;
+    assert!(answers[..2].iter().all(|told| told.contains("server `two_alpha`")), "{answers:?}");
+    assert_eq!(client.name("alpha").await[0], "Unknown tool: alpha-tool");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_account_that_was_never_asked_about_sees_nothing() {
     let (mut world, jane) = (World::new(), account("jane"));
     world.access.show(&jane, View::All);

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::McpServer;
+use api::Guarded;
 use futures::stream::{SelectAll, select_all};
 use futures::{StreamExt as _, stream::BoxStream};
 use http::Request;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::core::DeserializeGuard;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _};
 use runtime::backoff::{Backoff, Restarts};
@@ -47,7 +46,7 @@ type Watch = (bool, Scope);
 /// What has been seen in a watch.
 #[derive(Debug)]
 enum Seen {
-    Servers(Box<watcher::Event<DeserializeGuard<McpServer>>>),
+    Servers(Box<watcher::Event<Guarded>>),
     Slices(Box<watcher::Event<EndpointSlice>>),
 }
 
@@ -119,7 +118,7 @@ impl Controller {
         let slices = watcher::Config::default().labels(&format!("{SERVICE},{}", api::labels::SERVER));
         select_all(self.scopes().into_iter().flat_map(|scope| {
             let of_servers = match &scope {
-                None => Api::<DeserializeGuard<McpServer>>::all(self.client.clone()),
+                None => Api::<Guarded>::all(self.client.clone()),
                 Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             };
             let of_slices = match &scope {
@@ -235,12 +234,12 @@ fn events<K: Send + 'static>(
     told.boxed()
 }
 
-fn server(guarded: DeserializeGuard<McpServer>) -> Option<Change> {
+fn server(guarded: Guarded) -> Option<Change> {
     match guarded.0 {
         Ok(server) => Server::of(&server).map(|server| Change::Server(Box::new(server))),
-        Err(invalid) => {
-            let (namespace, name) = (invalid.metadata.namespace.as_deref(), invalid.metadata.name.as_deref());
-            tracing::warn!(namespace, name, error = invalid.error, "an McpServer cannot be read and has no route");
+        Err(unreadable) => {
+            let (namespace, name) = (unreadable.metadata.namespace.as_deref(), unreadable.metadata.name.as_deref());
+            tracing::warn!(namespace, name, error = unreadable.problem, "an McpServer cannot be read and has no route");
             None
         }
     }

@@ -1,7 +1,8 @@
 //! From what the cluster tells to routes: pure, so that it can be tested without a cluster.
 //!
 //! A name alone means the oldest resource that claims it, of the namespaces that may; with its namespace, the oldest of
-//! that one.
+//! that one. Among all servers together are those of the namespaces that may claim names: one whose name alone is
+//! another's goes by `NAMESPACE_NAME` there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -176,6 +177,7 @@ impl State {
     fn route(&mut self, key: &Key) -> Option<Route> {
         let endpoints = self.slices.endpoints(key);
         let (owns_name, short) = self.standing(key);
+        let may_be_short = self.may_be_short(&key.namespace);
         let known = self.servers.get_mut(key)?;
         known.statuses.retain(|instance, _| endpoints.iter().any(|it| it.instance == *instance && !it.draining));
         let told = || endpoints.iter().filter_map(|endpoint| known.statuses.get(&endpoint.instance));
@@ -188,6 +190,7 @@ impl State {
         let server = &known.server;
         let name = server.route_name.clone().filter(|_| owns_name)?;
         Some(Route {
+            shared_name: may_be_short.then(|| shared_name(&key.namespace, &name, short)),
             name,
             namespace: Some(Arc::clone(&key.namespace)),
             resource: Some(Arc::clone(&key.name)),
@@ -237,15 +240,21 @@ impl State {
         let (reason, message) = if route.short {
             (routable::ROUTED, "the gateway serves it".to_owned())
         } else if self.may_be_short(&key.namespace) {
-            (
-                routable::SHORT_NAME_TAKEN,
-                format!("the name {name} alone belongs to an older McpServer of another namespace"),
-            )
+            let text = format!("the name {name} alone belongs to an older McpServer of another namespace");
+            let shared = route.shared_name.as_ref().filter(|_| route.spec.route.aggregate);
+            let shared = shared.map(|it| format!("; among all servers this one is {it}")).unwrap_or_default();
+            (routable::SHORT_NAME_TAKEN, text + &shared)
         } else {
             (routable::SHORT_NAME_NOT_ALLOWED, "this namespace may not claim names alone".to_owned())
         };
         Some(Routable { ok: true, reason, message, url })
     }
+}
+
+/// What a server is called among all servers together: by its name, or with the namespace where that is an older one's.
+/// No namespace has a `_`, and models take it in names of tools.
+fn shared_name(namespace: &str, name: &ServerName, short: bool) -> Arc<str> {
+    if short { name.as_str().into() } else { format!("{namespace}_{name}").into() }
 }
 
 /// Whether nobody would see a difference.

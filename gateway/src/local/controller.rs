@@ -303,6 +303,7 @@ impl Server {
             namespace: None,
             resource: None,
             short: true,
+            shared_name: Some(name.as_str().into()),
             pending: false,
             uid: self.record.uid,
             created_at: self.record.created_at,

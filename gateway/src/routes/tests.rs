@@ -14,6 +14,7 @@ pub(crate) fn route(name: &str, draining: &[bool]) -> Route {
         namespace: None,
         resource: None,
         short: true,
+        shared_name: Some(name.into()),
         pending: false,
         uid: Uid::from_bytes([0; 16]),
         created_at: Timestamp::from_unix(0),
@@ -71,7 +72,7 @@ fn what_an_endpoint_that_is_gone_did_not_get_goes_to_another_one_of_the_same_ser
     let routes = Routes::default();
     let [first, draining, last] = [0, 1, 2].map(|n| Uid::from_bytes([n; 16]));
     routes.change(Event::Apply(Box::new(route("a", &[false, true, false]))));
-    let before = routes.get("a").unwrap();
+    let before = routes.shared("a").unwrap();
     assert_eq!(routes.another(&before, &[first]).map(|it| it.instance), Some(last));
     assert_eq!(routes.another(&before, &[first, last]), None, "{draining} takes nothing new");
     routes.change(Event::Apply(Box::new(Route { uid: last, ..route("a", &[false]) })));
@@ -98,6 +99,30 @@ fn a_name_alone_means_one_server_and_with_its_namespace_each() {
     assert_eq!(found(None, "a").as_deref(), Some("two/a"));
     assert_eq!(found(Some("one"), "a").as_deref(), Some("one/a"));
     assert_eq!(found(Some("three"), "a"), None);
-    assert_eq!((table.names(), table.iter().count()), (vec!["one/a".to_owned(), "a".to_owned()], 1));
+    assert_eq!(table.names(), ["one/a", "a"]);
     assert_eq!(table.after(Event::Delete("two/a".to_owned())).get("a").map(|it| it.id()), None);
+}
+
+#[test]
+fn who_would_get_the_name_of_an_older_server_among_all_is_not_among_them() {
+    let of = |name: &str, namespace: &str, shared: &str, created| Route {
+        namespace: Some(namespace.into()),
+        shared_name: Some(shared.into()),
+        created_at: Timestamp::from_unix(created),
+        ..route(name, &[])
+    };
+    let names = |all: [Route; 3]| {
+        let table = RouteTable::default().after(Event::Reset(all.into()));
+        table.shared().map(|(name, route)| format!("{name}: {}", route.id())).collect::<Vec<_>>()
+    };
+    let time = of("time", "one", "time", 1);
+    let second = of("time", "two", "two_time", 2);
+    assert_eq!(
+        names([of("two_time", "evil", "two_time", 3), second.clone(), time.clone()]),
+        ["time: one/time", "two_time: two/time"]
+    );
+    assert_eq!(
+        names([of("two_time", "old", "two_time", 0), second, time]),
+        ["time: one/time", "two_time: old/two_time"]
+    );
 }

@@ -22,7 +22,7 @@ pub(super) fn build(server: &ValidatedServer, settings: &Settings, around: &Surr
     let process = &server.process;
     let deadline = process.install_timeout().as_secs() + process.startup_timeout().as_secs() + PROGRESS_MARGIN;
     Deployment {
-        metadata: server.meta(server.name.clone()),
+        metadata: server.meta_with(server.name.clone(), server.children.deployment.as_ref()),
         spec: Some(DeploymentSpec {
             replicas: replicas(server, around),
             revision_history_limit: Some(HISTORY),
@@ -43,8 +43,9 @@ pub(super) fn build(server: &ValidatedServer, settings: &Settings, around: &Surr
     }
 }
 
-/// `None` where somebody else decides. More than one pod of a package runner waits for the lock, so that all run the
-/// same versions; unless there is none to come.
+/// `None` where somebody else decides, at once: a number that the operator held back would be written again and again by
+/// two. Else more than one pod of a package runner waits for the lock, so that all run the same versions; unless there is
+/// none to come.
 fn replicas(server: &ValidatedServer, around: &Surroundings) -> Option<i32> {
     let unlocked = server.requested().is_some() && around.lock.is_none() && !around.unresolved;
     let already = around.replicas.unwrap_or(1).max(1);
@@ -66,7 +67,7 @@ fn strategy(server: &ValidatedServer) -> DeploymentStrategy {
 
 fn pod_labels(server: &ValidatedServer) -> BTreeMap<String, String> {
     let given = server.resource.spec.pod_metadata.as_ref().map(|metadata| metadata.labels.clone());
-    given.unwrap_or_default().into_iter().chain(server.labels()).collect()
+    server.labels_beside(given.unwrap_or_default())
 }
 
 fn annotations(server: &ValidatedServer, around: &Surroundings) -> BTreeMap<String, String> {

@@ -28,13 +28,13 @@ pub(super) fn main_container(server: &ValidatedServer) -> &'static str {
 }
 
 pub(super) fn build(server: &ValidatedServer, settings: &Settings) -> PodSpec {
-    let mut pod = passed_on(&server.resource.spec);
+    let mut pod = passed_on(&server.resource.spec, settings);
     pod.service_account_name.get_or_insert_with(|| server.name.clone());
     pod.automount_service_account_token = Some(false);
     // The names of other Services are nothing to a server.
     pod.enable_service_links = Some(false);
     pod.termination_grace_period_seconds = i64::try_from(settings.drain.as_secs() + GRACE_MARGIN).ok();
-    pod.security_context = Some(security::pod(server.resource.spec.pod_security_context.as_ref()));
+    pod.security_context = Some(security::pod(server.resource.spec.pod_security_context.as_deref()));
     let mut volumes = vec![config_map("hop", &config::hop_name(server), None, false)];
     volumes.extend(certificates(server));
     match &server.source {
@@ -51,21 +51,33 @@ pub(super) fn build(server: &ValidatedServer, settings: &Settings) -> PodSpec {
     pod
 }
 
-/// What the spec says of the pod, as it stands.
-fn passed_on(spec: &McpServerSpec) -> PodSpec {
+/// What the spec says of the pod.
+fn passed_on(spec: &McpServerSpec, settings: &Settings) -> PodSpec {
     let some = |list: &Vec<_>| (!list.is_empty()).then(|| list.clone());
-    let secrets = spec.image_pull_secrets.iter().map(|secret| LocalObjectReference { name: secret.name.clone() });
     PodSpec {
         service_account_name: spec.service_account_name.clone(),
-        image_pull_secrets: Some(secrets.collect()).filter(|secrets: &Vec<_>| !secrets.is_empty()),
+        image_pull_secrets: Some(pull_secrets(spec, settings)).filter(|secrets| !secrets.is_empty()),
         node_selector: Some(spec.node_selector.clone()).filter(|selector| !selector.is_empty()),
         tolerations: Some(spec.tolerations.clone()).filter(|tolerations| !tolerations.is_empty()),
-        affinity: spec.affinity.clone(),
+        affinity: spec.affinity.as_deref().cloned(),
         topology_spread_constraints: some(&spec.topology_spread_constraints),
         priority_class_name: spec.priority_class_name.clone(),
         runtime_class_name: spec.runtime_class_name.clone(),
         ..PodSpec::default()
     }
+}
+
+/// Those of the spec, then the operator's: the sidecar is in every pod, and a spec that names a registry of its own need
+/// not know where that comes from.
+fn pull_secrets(spec: &McpServerSpec, settings: &Settings) -> Vec<LocalObjectReference> {
+    let own = spec.image_pull_secrets.iter().map(|secret| &secret.name);
+    let mut names: Vec<&String> = Vec::new();
+    for name in own.chain(&settings.image_pull_secrets) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.into_iter().map(|name| LocalObjectReference { name: name.clone() }).collect()
 }
 
 /// What the containers of a program share.

@@ -8,7 +8,7 @@ use crate::controller::validate::ValidatedServer;
 
 pub(super) fn build(server: &ValidatedServer) -> Service {
     Service {
-        metadata: server.meta(api::names::service(&server.name)),
+        metadata: server.meta_with(api::names::service(&server.name), server.children.service.as_ref()),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
             selector: Some(server.selector()),

@@ -102,6 +102,33 @@ fn every_field_is_set() {
 }
 
 #[test]
+fn children_have_the_labels_and_annotations_of_the_spec_and_the_operators_go_before() {
+    // As of an object that was stored under other rules.
+    let spec = "{command: a, childMetadata: {serviceAccount: {labels: {team: a, app.kubernetes.io/instance: other}, annotations: {role: reader}}}}";
+    let account = built(spec, &settings(), &around()).service_account.unwrap().metadata;
+    let given = account.labels.unwrap();
+    assert_eq!((given["team"].as_str(), given[labels::INSTANCE].as_str()), ("a", "time"));
+    assert_eq!(account.annotations.unwrap(), [("role".to_owned(), "reader".to_owned())].into());
+    let plain = built("{command: a, childMetadata: {service: {}}}", &settings(), &around());
+    assert_eq!(plain, built("{command: a}", &settings(), &around()));
+}
+
+#[test]
+fn images_are_pulled_with_the_secrets_of_the_spec_and_with_the_operators() {
+    let secrets = |spec: &str, operators: &[&str]| {
+        let image_pull_secrets = operators.iter().map(ToString::to_string).collect();
+        let built = built(spec, &Settings { image_pull_secrets, ..settings() }, &around());
+        let secrets = built.deployment.spec.unwrap().template.spec.unwrap().image_pull_secrets;
+        secrets.map(|secrets| secrets.into_iter().map(|secret| secret.name).collect::<Vec<_>>().join(" "))
+    };
+    let own = "{command: a, imagePullSecrets: [{name: own}, {name: shared}]}";
+    assert_eq!(secrets("{command: a}", &[]), None);
+    assert_eq!(secrets("{command: a}", &["shared", "mirror"]).as_deref(), Some("shared mirror"));
+    assert_eq!(secrets("{url: 'https://a'}", &["shared"]).as_deref(), Some("shared"));
+    assert_eq!(secrets(own, &["shared", "mirror"]).as_deref(), Some("own shared mirror"));
+}
+
+#[test]
 fn a_cache_on_a_volume_is_claimed_and_pods_follow_one_another() {
     let spec = "{command: uvx, args: [mcp-server-time], packages: {cache: {medium: PersistentVolumeClaim, size: 5Gi, storageClassName: fast}}}";
     let resources = built(spec, &settings(), &around());

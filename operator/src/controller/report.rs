@@ -2,13 +2,12 @@
 
 use api::conditions::{accepted, ready};
 use api::status::{MAX_PACKAGES, PackageLock};
-use api::{McpServer, McpServerStatus, labels};
+use api::{Guarded, McpServer, McpServerStatus, Unreadable, labels};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::ObjectMeta;
-use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
@@ -23,7 +22,6 @@ use super::verdict::Verdict;
 use crate::build::{Surroundings, build};
 use crate::error::{Category, Error, call};
 use crate::events::{Told, transitions};
-use crate::watch::Guarded;
 
 /// What became of a spec.
 #[derive(Debug)]
@@ -179,9 +177,9 @@ async fn advise(server: &McpServer, context: &Context) {
 }
 
 /// An object that does not fit the type: it is told so, and nothing else is done.
-pub(super) async fn unreadable(object: &InvalidObject, context: &Context) -> Result<Action, Error> {
+pub(super) async fn unreadable(object: &Unreadable, context: &Context) -> Result<Action, Error> {
     let metadata = &object.metadata;
-    let message = format!("the resource cannot be read: {}", object.error);
+    let message = format!("the resource cannot be read: {}", object.problem);
     let condition = |kind: &str, reason: &str| {
         json!({"type": kind, "status": "False", "reason": reason, "message": message,
             "observedGeneration": metadata.generation, "lastTransitionTime": metadata.creation_timestamp})

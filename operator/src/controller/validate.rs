@@ -4,7 +4,7 @@
 //! say, and what an object may hold that was stored under older rules.
 
 use api::McpServer;
-use api::spec::{Header, Process, Tools, Transport};
+use api::spec::{ChildMetadata, Header, Process, Tools, Transport};
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, ResourceRequirements, SecurityContext, Volume, VolumeMount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
@@ -36,6 +36,8 @@ pub struct ValidatedServer {
     pub process: Process,
     /// Which tools are shown.
     pub tools: Tools,
+    /// Labels and annotations that it wants on what is made around its pods.
+    pub children: ChildMetadata,
     /// The resource itself, for what is passed on unchanged.
     pub resource: McpServer,
 }
@@ -123,6 +125,7 @@ pub fn validate(server: &McpServer, settings: &Settings) -> Result<ValidatedServ
         replicas: if spec.suspend { Some(0) } else { spec.replicas },
         process: spec.process.clone().unwrap_or_default(),
         tools: spec.tools.clone().unwrap_or_default(),
+        children: spec.child_metadata.as_deref().cloned().unwrap_or_default(),
         resource: server.clone(),
     })
 }
@@ -138,7 +141,7 @@ fn program(server: &McpServer, settings: &Settings) -> Program {
         env_from: spec.env_from.iter().map(same).collect(),
         image: spec.image.clone().filter(|image| !image.is_empty()),
         resources: spec.resources.clone(),
-        security: spec.security_context.clone().unwrap_or_default(),
+        security: spec.security_context.as_deref().cloned().unwrap_or_default(),
         volumes: spec.volumes.iter().map(same).collect(),
         mounts: spec.volume_mounts.clone(),
     }

@@ -49,7 +49,7 @@ pub(super) async fn send(
 ) -> Result<Underway, String> {
     let routes = &aggregate.0.routes;
     let failed = |why: &dyn std::fmt::Display| format!("server `{}` cannot be reached now: {why}", to.server);
-    let known = routes.get(to.server).filter(|route| route.uid == to.uid);
+    let known = routes.shared(to.server).filter(|route| route.uid == to.uid);
     let id = known.ok_or_else(|| failed(&"it has been removed"))?.id();
     let reached = routes.for_new_sessions(&id).await;
     let (route, any) = reached

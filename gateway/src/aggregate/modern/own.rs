@@ -135,7 +135,7 @@ impl Aggregate {
 
     /// Whether a server says that it tells when lists change.
     fn changes_lists(&self, server: &str) -> bool {
-        let route = self.0.routes.get(server);
+        let route = self.0.routes.shared(server);
         let capabilities = route.as_ref().and_then(|it| it.status.catalogue.as_ref()?.capabilities.as_deref());
         let tells = |list: &str| json::lookup(capabilities.map_or("{}", RawValue::get), &[list, "listChanged"]);
         ["tools", "prompts", "resources"].into_iter().any(|list| tells(list) == Some("true"))
@@ -179,7 +179,7 @@ impl Watcher {
     /// Listens until there is nothing to listen to.
     async fn listen(&self) {
         let mut failures = 0;
-        while self.aggregate.0.routes.get(&self.server).is_some_and(|route| route.uid == self.uid) {
+        while self.aggregate.0.routes.shared(&self.server).is_some_and(|route| route.uid == self.uid) {
             let over = self.stream(&mut failures).await;
             self.tried.send_replace(true);
             // Whatever process comes next, it has what all have.
@@ -228,7 +228,7 @@ impl Watcher {
                 None => break,
             }
         }
-        let general = || self.aggregate.0.routes.get(&self.server)?.status.catalogue.clone();
+        let general = || self.aggregate.0.routes.shared(&self.server)?.status.catalogue.clone();
         self.aggregate.0.owners.change(&self.owner, |own| {
             let known = own.get(&self.server).map(|it| Catalogue::clone(it)).or_else(general);
             let mut catalogue = known.unwrap_or_default();

@@ -142,7 +142,7 @@ impl Session {
 
     /// What a server offers to clients like this one.
     fn general(&self, server: &str) -> Option<Catalogue> {
-        let everybody = || self.aggregate.0.routes.get(server)?.status.catalogue.clone();
+        let everybody = || self.aggregate.0.routes.shared(server)?.status.catalogue.clone();
         self.sight.better(server).map(|catalogue| Catalogue::clone(&catalogue)).or_else(everybody)
     }
 
@@ -153,9 +153,9 @@ impl Session {
             return;
         }
         self.own.shows = self.aggregate.0.routes.latest_change();
-        let better = |route: &Route| {
-            let own = self.own.catalogues.get(route.name.as_str()).cloned().map(Arc::new);
-            own.or_else(|| self.sight.better(route.name.as_str()))
+        let better = |name: &str, _: &Route| {
+            let own = self.own.catalogues.get(name).cloned().map(Arc::new);
+            own.or_else(|| self.sight.better(name))
         };
         let old = self.own.merged.clone().unwrap_or_default();
         let shown = (&*self.view, self.aggregate.0.style);

@@ -137,6 +137,24 @@ fn only_the_namespaces_that_may_claim_names_alone_do() {
 }
 
 #[test]
+fn among_all_servers_a_name_that_is_an_older_ones_has_its_namespace_before_it() {
+    let mut state = State::new(Some(["one", "two"].map(ToOwned::to_owned).into()), String::new());
+    let mut names = |change| {
+        let (events, _) = state.apply(change);
+        let name = |event| match event {
+            Event::Apply(route) => Some(format!("{}: {:?}", route.id(), route.shared_name)),
+            Event::Delete(_) | Event::Reset(_) => None,
+        };
+        events.into_iter().filter_map(name).collect::<Vec<_>>()
+    };
+    let put = |namespace, created| Change::Server(Box::new(server(namespace, "time", created)));
+    assert_eq!(names(put("one", 1)), [r#"one/time: Some("time")"#]);
+    assert_eq!(names(put("two", 2)), [r#"two/time: Some("two_time")"#]);
+    assert_eq!(names(put("three", 3)), ["three/time: None"], "its servers are not to be called by names alone");
+    assert_eq!(names(Change::NoServer(key("one", "time"))), [r#"two/time: Some("time")"#]);
+}
+
+#[test]
 fn two_resources_of_a_namespace_do_not_share_a_name() {
     let mut world = World::new(None);
     world.put(named("one", "a", "Git", 1));
