@@ -120,10 +120,15 @@ e2e: compiled ## our programs in front of a server that misbehaves on request
 	@$(with_tools) && $(cargo_test) $(call tests,$(e2e))
 
 .PHONY: sdk
-sdk: compiled ## the official clients, with real servers behind
-	$(call say,the official clients; the first time they and their servers are fetched)
+sdk: compiled ## every client with every server: official SDKs, real servers; compares docs/compatibility.md
+	$(call say,every client with every server; the first time they and their servers are fetched)
 	@hack/tools uv node python-clients ts-clients inspector
 	@$(cargo_test) $(call tests,$(matrix))
+
+.PHONY: compatibility
+compatibility: compiled ## every client with every server, and docs/compatibility.md written anew of what is found
+	@hack/tools uv node python-clients ts-clients inspector
+	@COMPATIBILITY=write $(cargo_test) $(call tests,$(matrix)) -- every_client
 
 .PHONY: readme
 readme: compiled ## what the documents say: commands, examples, addresses, the map of the code

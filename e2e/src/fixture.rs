@@ -4,6 +4,7 @@
 //! the client byte for byte. [`stdio`] serves it as a child process, [`remote`] over HTTP. It checks that clients behave
 //! (no request before `initialize`, only declared capabilities) but is not meant as an example of a server.
 
+mod everything;
 mod fault;
 mod features;
 mod message;
@@ -68,6 +69,9 @@ pub struct Options {
     /// Tools `extra_0`, `extra_1`, … beside the usual ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub extra_tools: usize,
+    /// Has the tools of server-everything that the official clients' checks know, instead of its own
+    #[arg(long)]
+    pub like_everything: bool,
     /// Misbehaviour, may be given several times
     #[arg(long = "fault", value_name = "FAULT[=VALUE]")]
     pub faults: Vec<Fault>,

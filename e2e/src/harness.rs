@@ -36,6 +36,8 @@ pub enum Bin {
     Conformance,
     /// `conformance_client`, a client for the suite that has a gateway in between.
     ConformanceClient,
+    /// `clients`, those without a driver in `clients/`.
+    Clients,
 }
 
 impl Bin {
@@ -51,6 +53,7 @@ impl Bin {
             Self::Fixture => "fixture",
             Self::Conformance => "examples/conformance",
             Self::ConformanceClient => "examples/conformance_client",
+            Self::Clients => "examples/clients",
         };
         let test = std::env::current_exe().context("cannot find the running test")?;
         let path = test.parent().and_then(|deps| deps.parent()).context("the test has no directory")?.join(name);

@@ -114,8 +114,15 @@ impl ModernClient {
     /// # Errors
     /// When nobody answers, or not to the end.
     pub async fn post(&self, method: &str, params: Value) -> Result<Answer> {
-        let answer = async { Answer::read(self.open(method, params).await?).await };
-        within(PATIENCE, format!("the answer to {method}"), answer).await
+        within(PATIENCE, format!("the answer to {method}"), self.exchange(method, params)).await
+    }
+
+    /// As [`Self::post`], for as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub async fn exchange(&self, method: &str, params: Value) -> Result<Answer> {
+        Answer::read(self.open(method, params).await?).await
     }
 
     /// The result of a request.

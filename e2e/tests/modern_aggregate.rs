@@ -127,6 +127,25 @@ async fn a_call_goes_to_its_server_under_the_name_that_it_has_there() {
 }
 
 #[tokio::test]
+async fn a_list_that_changed_for_a_client_leaves_its_other_lists_as_they_were() {
+    let gateway = Gateway::serving(&json!({"made": fixture(&["--like-everything"])})).await.unwrap();
+    let able = client(&gateway).capabilities(json!({"sampling": {}}));
+    let offered = async || {
+        let tools = names(&able, "tools/list", "tools").await.ok()?;
+        tools.contains("made-trigger-sampling-request").then_some(())
+    };
+    eventually(PATIENCE, "what is for clients with a model", offered).await.unwrap();
+    let arguments = json!({"name": "new", "data": "data:text/plain;base64,bmV3"});
+    able.tool("made-gzip-file-as-resource", arguments).await.unwrap();
+    let listed = async || {
+        let resources = names(&able, "resources/list", "resources").await.ok()?;
+        resources.contains("made+fixture://made/new").then_some(())
+    };
+    eventually(PATIENCE, "the new resource", listed).await.unwrap();
+    assert!(offered().await.is_some(), "it was the resources that changed");
+}
+
+#[tokio::test]
 async fn headers_must_say_what_the_body_says_and_those_for_arguments_are_passed_on() {
     let gateway = gateway().await;
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {

@@ -83,7 +83,14 @@ async fn every_address_takes_the_methods_that_the_table_says() {
 
 #[test]
 fn every_link_leads_to_something_there() {
-    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "bench/README.md", "docs/operations.md"];
+    let documents = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "bench/README.md",
+        "docs/compatibility.md",
+        "docs/operations.md",
+    ];
     let mut broken = Vec::new();
     for document in documents {
         let folder = repository().join(document).parent().unwrap().to_owned();

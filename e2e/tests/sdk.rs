@@ -1,58 +1,115 @@
-//! The official clients against real servers, through the gateway and through a sidecar alone.
+//! Every client with every server, through the gateway, and the official clients with a sidecar alone. What is found is
+//! `docs/compatibility.md`.
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::eventually;
-use e2e::harness::{Gateway, Sidecar};
+use e2e::fixture::remote::Remote;
+use e2e::harness::{Gateway, Sidecar, fixture};
 use e2e::http::http;
-use e2e::matrix::{Cell, SDKS, TRANSPORTS, repository, run_all, version};
-use serde_json::Value;
+use e2e::matrix::{Cell, Client, Expected, Path, Relay, Report, repository, run_all, version};
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// How long packages may take to be fetched, and their servers to start.
 const INSTALL: Duration = Duration::from_secs(300);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_official_client_works_through_the_gateway() {
+async fn every_client_does_with_every_server_what_the_table_says_and_no_less() {
+    let expected = Expected::read().unwrap();
     let path = tools_path().await.unwrap();
-    let config = servers().unwrap().to_string();
-    let gateway = Gateway::start_with(&config, |launch| launch.env("PATH", &path)).await.unwrap();
+    let elsewhere = Elsewhere::start().await.unwrap();
+    let config = servers(&elsewhere).await.unwrap();
+    let count = config["mcpServers"].as_object().unwrap().len();
+    let gateway = Gateway::start_with(&config.to_string(), |launch| launch.env("PATH", &path)).await.unwrap();
     works(&gateway.url("/servers"), |servers| {
-        servers.as_array().is_some_and(|all| all.len() == 2 && all.iter().all(|server| server["ready"] == true))
+        servers.as_array().is_some_and(|all| all.len() == count && all.iter().all(|server| server["ready"] == true))
     })
     .await
     .unwrap();
-    let mut cells = Vec::new();
-    for (server, base, prefix) in
-        [("everything", "/everything", ""), ("time", "/time", ""), ("everything", "", "everything-")]
-    {
-        cells.extend(matrix(server, prefix).map(|(cell, end)| (cell, gateway.url(&format!("{base}/{end}")))));
+    let relay = Relay::before(&gateway.url("")).await.unwrap();
+    let rows = rows(&expected, &relay);
+    let resumed = rows.iter().flatten().filter(|(cell, _)| cell.meets_a_broken_network()).count();
+    let outcomes = run_all(rows, None).await.unwrap();
+    assert_eq!(relay.broken(), resumed, "each of these was to lose its connection once");
+    Report::new(&expected, &outcomes).check_document().unwrap();
+}
+
+/// What is run one after the other: a client with a server by both addresses, since what they leave in a process that they
+/// share is their own; and those with a server that cannot tell them apart.
+fn rows(expected: &Expected, relay: &Relay) -> Vec<Vec<(Cell, String)>> {
+    let mut rows = Vec::new();
+    for server in expected.servers() {
+        let of_client = |client: &Client| {
+            let cell = |path: &Path| {
+                let (client, server_id) = (client.id.clone(), server.id.clone());
+                let cell = Cell { client, server: server_id, path: *path, in_matrix: !server.hidden() };
+                let base = if *path == Path::Own { format!("/{}", server.id) } else { String::new() };
+                let url = relay.url(&format!("{base}/{}", cell.end()));
+                (cell, url)
+            };
+            let paths = if server.hidden() { &[Path::Own][..] } else { &[Path::Own, Path::All] };
+            paths.iter().map(cell).collect::<Vec<_>>()
+        };
+        let together = |client: &&Client| client.sessionless || server.one_at_a_time();
+        let (one_by_one, others): (Vec<_>, Vec<_>) = expected.clients_of(server).partition(together);
+        rows.push(one_by_one.into_iter().flat_map(of_client).collect());
+        rows.extend(others.into_iter().map(of_client));
     }
-    run_all(cells, None).await.unwrap();
+    // The longest rows begin first.
+    rows.sort_by_key(|row| std::cmp::Reverse(row.len()));
+    rows
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_official_client_works_with_a_sidecar_alone() {
+    let expected = Expected::read().unwrap();
     let path = tools_path().await.unwrap();
     let server = format!("mcp-server-time@{}", version("SERVER_TIME").unwrap());
     let sidecar = Sidecar::start_with(&[], &["uvx", &server], |launch| launch.env("PATH", &path)).await.unwrap();
     works(&sidecar.url("/status"), |status| status["phase"] == "ready").await.unwrap();
-    let cells = matrix("time", "").map(|(cell, end)| (cell, sidecar.url(&format!("/{end}")))).collect();
-    run_all(cells, None).await.unwrap();
+    let time = expected.servers().find(|server| server.id == "time").unwrap();
+    let rows = expected.clients_of(time).map(|client| {
+        let cell = Cell { client: client.id.clone(), server: "time".into(), path: Path::Own, in_matrix: false };
+        let url = sidecar.url(&format!("/{}", cell.end()));
+        vec![(cell, url)]
+    });
+    run_all(rows.collect(), None).await.unwrap();
 }
 
-/// Every driver over every transport, with the last part of its endpoint.
-fn matrix(server: &'static str, prefix: &'static str) -> impl Iterator<Item = (Cell, &'static str)> {
-    SDKS.into_iter().chain(["inspector"]).flat_map(move |driver| {
-        TRANSPORTS.into_iter().map(move |(transport, end)| (Cell { driver, transport, server, prefix }, end))
-    })
+/// Servers at a URL.
+struct Elsewhere {
+    sse: Remote,
+    streamable: Remote,
+    modern: Remote,
 }
 
-/// `examples/mcp.json` with the servers in the versions that `hack/versions.env` names: their next release shall not make
-/// this fail.
-fn servers() -> Result<Value> {
+impl Elsewhere {
+    async fn start() -> Result<Self> {
+        let remote =
+            async |speaks, era| Remote::from_flags(&["--like-everything", "--remote", speaks, "--era", era]).await;
+        let (sse, streamable) = (remote("sse", "legacy").await?, remote("streamable", "legacy").await?);
+        Ok(Self { sse, streamable, modern: remote("streamable", "modern").await? })
+    }
+}
+
+/// Every server of the table. Those of `examples/mcp.json` come in the versions that `hack/versions.env` names: their next
+/// release shall not make this fail.
+async fn servers(elsewhere: &Elsewhere) -> Result<Value> {
+    let mut config = pinned()?;
+    let python = format!("{}/bin/python", tool(&["path", "python-v1"]).await?.trim());
+    let script = repository().canonicalize()?.join("e2e/servers/everything.py");
+    config["mcpServers"]["python"] = json!({"command": python, "args": [script]});
+    config["mcpServers"]["modern"] = fixture(&["--like-everything", "--era", "modern"]);
+    config["mcpServers"]["remote-sse"] = json!({"url": elsewhere.sse.url("/sse")});
+    config["mcpServers"]["remote-streamable"] = json!({"url": elsewhere.streamable.url("/mcp")});
+    config["mcpServers"]["remote-modern"] = json!({"url": elsewhere.modern.url("/mcp")});
+    Ok(config)
+}
+
+fn pinned() -> Result<Value> {
     let text = std::fs::read_to_string(repository().join("examples/mcp.json"))?;
     let mut config: Value = serde_json::from_str(&text)?;
     for (server, package, variable) in [
@@ -75,8 +132,19 @@ async fn tools_path() -> Result<String> {
     command
         .args(["-c", r#"set -e; env=$("$0" env); eval "$env"; printf %s "$PATH""#])
         .arg(repository().join("hack/tools"));
+    printed(command).await
+}
+
+/// What `hack/tools` prints.
+async fn tool(arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(repository().join("hack/tools"));
+    command.args(arguments);
+    printed(command).await
+}
+
+async fn printed(mut command: Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().await?;
-    ensure!(output.status.success(), "hack/tools env: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "hack/tools: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
 }
 

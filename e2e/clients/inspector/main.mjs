@@ -52,7 +52,7 @@ const log = async peer => {
 };
 const table = Object.fromEntries(Object.entries(checks).map(([name, check]) => [name, FITS.includes(name) ? check : skip]));
 
-const session = request('initialize').then(info => ({ client, info, prefix: options.prefix }));
+const session = request('initialize').then(info => ({ client, info, prefix: options.prefix, address: options.prefix && `${options.prefix.slice(0, -1)}+` }));
 const ok = await runChecks(options, { ...table, log }, session);
 rmSync(home, { recursive: true, force: true });
 process.exit(ok ? 0 : 1);

@@ -66,7 +66,15 @@ async def run(args: argparse.Namespace) -> bool:
             async with sdk.connect(args, inbox, answers) as (client, info):
                 opening.deadline = math.inf
                 peer = SimpleNamespace(
-                    client=client, info=info, inbox=inbox, answers=answers, prefix=args.prefix, cancel=sdk.cancel
+                    client=client,
+                    info=info,
+                    inbox=inbox,
+                    answers=answers,
+                    prefix=args.prefix,
+                    # What addresses of resources begin with on the aggregate.
+                    address=f"{args.prefix.removesuffix('-')}+" if args.prefix else "",
+                    transport=args.transport,
+                    cancel=sdk.cancel,
                 )
                 for name in args.checks:
                     done[name] = await run_check(name, peer, args.timeout)

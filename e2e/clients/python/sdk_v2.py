@@ -11,8 +11,10 @@ from wire import plain, transport
 @asynccontextmanager
 async def connect(args, inbox, answers):
     mode = {"mode": args.mode} if args.mode else {}
+    # Else it takes no event of more than 1 MiB; its client of HTTP+SSE has no such setting.
+    wire = transport(args, inbox, httpx2, max_sse_event_size=None)
     # From 2026-07-28 on requests say themselves what they want logged.
-    async with Client(transport(args, inbox, httpx2), log_level="debug", **answers.callbacks(), **mode) as client:
+    async with Client(wire, log_level="debug", **answers.callbacks(), **mode) as client:
         yield client, {
             "protocolVersion": client.protocol_version,
             "serverInfo": plain(client.server_info) if client.server_info else {},

@@ -33,7 +33,8 @@ class Answers:
 
     async def elicit(self, _context, params) -> types.ElicitResult:
         self.asked.append(plain(params))
-        return types.ElicitResult.model_validate(ELICITED)
+        accepted = {"action": "accept"} if self.asked[-1].get("mode") == "url" else ELICITED
+        return types.ElicitResult.model_validate(accepted)
 
     async def roots(self, _context) -> types.ListRootsResult:
         return types.ListRootsResult.model_validate({"roots": self.listed})
@@ -105,7 +106,7 @@ class _Tapped:
 
 
 @asynccontextmanager
-async def transport(args, inbox: Inbox, httpx):
+async def transport(args, inbox: Inbox, httpx, **options):
     """The SDK's own transport, tapped. `httpx` is the HTTP library that this SDK uses."""
     if args.transport == "sse":
         async with sse_client(args.url, headers=args.header) as (read, write, *_):
@@ -113,5 +114,5 @@ async def transport(args, inbox: Inbox, httpx):
     else:
         timeout = httpx.Timeout(args.timeout, read=None)  # A stream may be idle for longer.
         async with httpx.AsyncClient(headers=args.header, timeout=timeout) as http:
-            async with streamable_http_client(args.url, http_client=http) as (read, write, *_):
+            async with streamable_http_client(args.url, http_client=http, **options) as (read, write, *_):
                 yield _Tapped(read, inbox), write

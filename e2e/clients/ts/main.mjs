@@ -16,7 +16,10 @@ const session = connect(options, inbox, answers).then(client => {
         serverInfo: client.getServerVersion(),
         capabilities: client.getServerCapabilities(),
     };
-    return { client, info, inbox, answers, prefix: options.prefix };
+    const { prefix, transport } = options;
+    // What addresses of resources begin with on the aggregate.
+    const address = prefix && `${prefix.slice(0, -1)}+`;
+    return { client, info, inbox, answers, prefix, address, transport };
 });
 const ok = await runChecks(options, checks, session, () => inbox.last());
 await within(options.timeout, session.then(close)).catch(() => {});

@@ -6,7 +6,7 @@ export const SAMPLE = {
     stopReason: 'endTurn',
 };
 export const ELICITED = { action: 'accept', content: { name: 'Ada Lovelace', integer: 7 } };
-export const CAPABILITIES = { sampling: {}, elicitation: {}, roots: { listChanged: true } };
+export const CAPABILITIES = { sampling: {}, elicitation: { form: {}, url: {} }, roots: { listChanged: true } };
 
 // What the client answers to the server's requests, and what it was asked.
 export class Answers {
@@ -14,7 +14,7 @@ export class Answers {
     listed = [{ uri: 'file:///home/user/first', name: 'first root' }];
 
     sample = request => (this.asked.push(request.params), SAMPLE);
-    elicit = request => (this.asked.push(request.params), ELICITED);
+    elicit = ({ params }) => (this.asked.push(params), params.mode === 'url' ? { action: 'accept' } : ELICITED);
     roots = () => ({ roots: this.listed });
 }
 

@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use wire::session::Caller;
 use wire::status::Catalogue;
 
-use super::super::profile::Capabilities;
+use super::super::kept::Follower;
+use super::super::profile::{Capabilities, Profile};
 use super::super::routing::Route;
 use super::super::session::own::{LISTS, List, MAX_PAGES};
 use super::super::{Aggregate, IDLE};
@@ -90,6 +91,8 @@ struct Watcher {
     meta: String,
     used: watch::Receiver<Instant>,
     tried: watch::Sender<bool>,
+    /// What servers offer to clients like the owner.
+    profile: Option<Follower<Profile>>,
     /// Keeps what is offered from being forgotten.
     _own: watch::Receiver<Arc<Own>>,
 }
@@ -126,6 +129,7 @@ impl Aggregate {
             meta: meta(),
             used: was_used,
             tried,
+            profile: self.profile(&owner.capabilities),
             _own: self.0.owners.follow(owner),
         };
         all.insert(key, Watched { uid: route.uid, used, tried: is_tried.clone() });
@@ -228,14 +232,20 @@ impl Watcher {
                 None => break,
             }
         }
-        let general = || self.aggregate.0.routes.shared(&self.server)?.status.catalogue.clone();
         self.aggregate.0.owners.change(&self.owner, |own| {
-            let known = own.get(&self.server).map(|it| Catalogue::clone(it)).or_else(general);
-            let mut catalogue = known.unwrap_or_default();
+            let known = own.get(&self.server).map(|it| Catalogue::clone(it));
+            let mut catalogue = known.or_else(|| self.general()).unwrap_or_default();
             *(list.items)(&mut catalogue) = items;
             own.insert(self.server.clone(), Arc::new(catalogue));
             true
         });
+    }
+
+    /// What the server offers to clients like the owner.
+    fn general(&self) -> Option<Catalogue> {
+        let better = self.profile.as_ref().and_then(|profile| profile.now().catalogues.get(&self.server).cloned());
+        let everybody = || self.aggregate.0.routes.shared(&self.server)?.status.catalogue.clone();
+        better.map(|catalogue| Catalogue::clone(&catalogue)).or_else(everybody)
     }
 
     async fn page(&self, method: &str, params: &str) -> Option<Message> {
