@@ -70,6 +70,8 @@ enum Figure {
     Cpu,
     /// Calls per second where one of many routes is used
     Routes,
+    /// Calls per second between clients and servers of either era, and memory of a call that waits for its client
+    Eras,
     /// Memory at rest, and of more sessions
     Idle,
     /// Memory of idle SSE streams
@@ -156,6 +158,9 @@ async fn measure(figure: Figure, setup: &Setup, plan: &Plan) -> anyhow::Result<F
     }
     if all || figure == Figure::Routes {
         findings.merge(measure::routes(setup, plan).await?);
+    }
+    if all || figure == Figure::Eras {
+        findings.merge(measure::eras(setup, plan).await);
     }
     if all || figure == Figure::Idle {
         findings.merge(measure::idle(setup, plan).await?);

@@ -2,33 +2,46 @@
 //!
 //! It answers in order and writes when no further line waits, so that what is measured is the bridge in front of it.
 
-use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::envelope::Envelope;
+pub use crate::era::Era;
+use crate::era::{LEGACY, MODERN};
+
+mod tools;
 
 /// The revisions with an `initialize`; any other request is answered with the newest of them.
-const REVISIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+const REVISIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", LEGACY];
 
-/// How many tools there are at least: `echo`, `blob` and `stall`.
-pub const TOOLS: u16 = 3;
+/// How many tools there are at least: `echo`, `blob`, `stall`, and one more that depends on the era.
+pub const TOOLS: u16 = tools::LEAST;
+
+/// What is asked: the method, and what follows it.
+const QUESTION: &str = r#""elicitation/create","params":{"message":"Which name?","requestedSchema":{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}}"#;
 
 /// What a request gets.
 enum Outcome {
-    /// JSON.
+    /// The members of an object.
     Result(String),
     /// An error's code and message.
     Refused(i32, &'static str),
     /// No answer, ever.
     Silence,
+    /// The client is asked something, and gets no answer whatever it says.
+    Question,
 }
 
-/// Serves until the input ends.
-pub fn serve<R: Read, W: Write>(mut input: BufReader<R>, mut output: BufWriter<W>, tools: u16) -> io::Result<()> {
-    let list = tool_list(tools);
+/// Serves until the input ends, one era alone.
+pub fn serve<R: Read, W: Write>(
+    mut input: BufReader<R>,
+    mut output: BufWriter<W>,
+    tools: u16,
+    era: Era,
+) -> io::Result<()> {
+    let list = tools::list(tools, era);
     let mut line = Vec::new();
     loop {
         if memchr::memchr(b'\n', input.buffer()).is_none() {
@@ -38,36 +51,43 @@ pub fn serve<R: Read, W: Write>(mut input: BufReader<R>, mut output: BufWriter<W
         if input.read_until(b'\n', &mut line)? == 0 {
             return output.flush();
         }
-        answer(&line, &list, &mut output)?;
+        answer(&line, (era, &list), &mut output)?;
     }
 }
 
-fn answer(line: &[u8], list: &str, output: &mut impl Write) -> io::Result<()> {
+fn answer(line: &[u8], (era, list): (Era, &str), output: &mut impl Write) -> io::Result<()> {
     let Ok(Envelope { id, method, params }) = Envelope::parse(line) else {
-        return write_message(output, "null", "error", r#"{"code":-32700,"message":"not a JSON-RPC message"}"#);
+        return write_message(output, "null", &[r#""error":{"code":-32700,"message":"not a JSON-RPC message"}"#]);
     };
     let (Some(id), Some(method)) = (id, method) else {
         return Ok(());
     };
     let params = params.map_or("null", RawValue::get);
-    let outcome = match method.get() {
-        r#""tools/call""# => call(params),
-        r#""initialize""# => Outcome::Result(initialize(params)),
-        r#""ping""# => Outcome::Result("{}".to_owned()),
-        r#""tools/list""# => Outcome::Result(list.to_owned()),
+    let outcome = match (method.get(), era) {
+        (r#""tools/call""#, _) => tools::call(params, era),
+        (r#""tools/list""#, _) => Outcome::Result(list.to_owned()),
+        (r#""initialize""#, Era::Legacy) => Outcome::Result(initialize(params)),
+        (r#""ping""#, Era::Legacy) => Outcome::Result(String::new()),
+        (r#""server/discover""#, Era::Modern) => Outcome::Result(discover()),
         _ => Outcome::Refused(-32601, "no such method"),
     };
+    let kind = match era {
+        Era::Legacy => "",
+        Era::Modern => r#""resultType":"complete","#,
+    };
     match outcome {
-        Outcome::Result(result) => write_message(output, id.get(), "result", &result),
+        Outcome::Result(members) => write_message(output, id.get(), &[r#""result":{"#, kind, &members, "}"]),
         Outcome::Refused(code, text) => {
-            write_message(output, id.get(), "error", &format!(r#"{{"code":{code},"message":"{text}"}}"#))
+            write_message(output, id.get(), &[&format!(r#""error":{{"code":{code},"message":"{text}"}}"#)])
         }
+        // Each side's ids are its own.
+        Outcome::Question => write_message(output, id.get(), &[r#""method":"#, QUESTION]),
         Outcome::Silence => Ok(()),
     }
 }
 
-fn write_message(output: &mut impl Write, id: &str, member: &str, value: &str) -> io::Result<()> {
-    for part in [r#"{"jsonrpc":"2.0","id":"#, id, r#",""#, member, r#"":"#, value, "}\n"] {
+fn write_message(output: &mut impl Write, id: &str, parts: &[&str]) -> io::Result<()> {
+    for part in [r#"{"jsonrpc":"2.0","id":"#, id, ","].iter().chain(parts).chain(&["}\n"]) {
         output.write_all(part.as_bytes())?;
     }
     Ok(())
@@ -81,63 +101,16 @@ fn initialize(params: &str) -> String {
         protocol_version: &'a str,
     }
     let asked = serde_json::from_str::<Params<'_>>(params).map_or("", |params| params.protocol_version);
-    let revision = REVISIONS.into_iter().find(|&known| known == asked).unwrap_or(REVISIONS[REVISIONS.len() - 1]);
+    let revision = REVISIONS.into_iter().find(|&known| known == asked).unwrap_or(LEGACY);
     format!(
-        r#"{{"protocolVersion":"{revision}","capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"bench-echo","version":"1"}}}}"#
+        r#""protocolVersion":"{revision}","capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"bench-echo","version":"1"}}"#
     )
 }
 
-fn call(params: &str) -> Outcome {
-    #[derive(Deserialize)]
-    struct Params<'a> {
-        #[serde(borrow)]
-        name: &'a str,
-        #[serde(borrow)]
-        arguments: Arguments<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Arguments<'a> {
-        #[serde(borrow)]
-        text: Option<&'a RawValue>,
-        bytes: Option<usize>,
-    }
-    let Ok(Params { name, arguments }) = serde_json::from_str(params) else {
-        return Outcome::Refused(-32602, "params need name and arguments");
-    };
-    match (name, arguments) {
-        ("echo", Arguments { text: Some(text), .. }) => Outcome::Result(text_result(text.get())),
-        ("blob", Arguments { bytes: Some(bytes), .. }) => {
-            Outcome::Result(text_result(&format!("\"{}\"", "x".repeat(bytes))))
-        }
-        ("stall", _) => Outcome::Silence,
-        _ => Outcome::Refused(-32602, "no such tool, or its argument is missing"),
-    }
-}
-
-/// A result whose only content is `text`, which is JSON already.
-fn text_result(text: &str) -> String {
-    [r#"{"content":[{"type":"text","text":"#, text, "}]}"].concat()
-}
-
-/// The three tools and fillers of the size that tools of real servers have.
-fn tool_list(tools: u16) -> String {
-    let mut list = String::from(r#"{"tools":["#);
-    let mut push = |name: &str, property: &str, kind: &str| {
-        let comma = if list.ends_with('[') { "" } else { "," };
-        write!(
-            list,
-            r#"{comma}{{"name":"{name}","description":"Returns what it was asked for, at once and unchanged, so that only the way there and back is measured.","inputSchema":{{"type":"object","properties":{{"{property}":{{"type":"{kind}","description":"What to return"}}}},"required":["{property}"]}}}}"#
-        )
-        .expect("a String takes every write");
-    };
-    push("echo", "text", "string");
-    push("blob", "bytes", "integer");
-    push("stall", "text", "string");
-    for number in TOOLS..tools {
-        push(&format!("tool_{number:03}"), "text", "string");
-    }
-    list.push_str("]}");
-    list
+fn discover() -> String {
+    format!(
+        r#""supportedVersions":["{MODERN}"],"capabilities":{{"tools":{{}}}},"ttlMs":3600000,"cacheScope":"public","_meta":{{"io.modelcontextprotocol/serverInfo":{{"name":"bench-echo","version":"1"}}}}"#
+    )
 }
 
 #[cfg(test)]
@@ -147,8 +120,12 @@ mod tests {
     use super::*;
 
     fn talk(lines: &str, tools: u16) -> Vec<Value> {
+        talk_as(Era::Legacy, lines, tools)
+    }
+
+    fn talk_as(era: Era, lines: &str, tools: u16) -> Vec<Value> {
         let mut output = Vec::new();
-        serve(BufReader::new(lines.as_bytes()), BufWriter::new(&mut output), tools).unwrap();
+        serve(BufReader::new(lines.as_bytes()), BufWriter::new(&mut output), tools, era).unwrap();
         output
             .split(|&b| b == b'\n')
             .filter(|line| !line.is_empty())
@@ -161,7 +138,7 @@ mod tests {
         for id in ["1", "\"a\\u0041\"", "1.0", "18446744073709551616", "-0"] {
             let mut output = Vec::new();
             let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}\n");
-            serve(BufReader::new(line.as_bytes()), BufWriter::new(&mut output), TOOLS).unwrap();
+            serve(BufReader::new(line.as_bytes()), BufWriter::new(&mut output), TOOLS, Era::Legacy).unwrap();
             assert_eq!(
                 String::from_utf8(output).unwrap(),
                 format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}\n")
@@ -211,7 +188,44 @@ mod tests {
 
     #[test]
     fn tools_list_names_as_many_tools_as_configured() {
-        let answers = talk(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, 40);
-        assert_eq!(answers[0]["result"]["tools"].as_array().unwrap().len(), 40);
+        for (era, fourth) in [(Era::Legacy, "ask"), (Era::Modern, "tool_003")] {
+            let answers = talk_as(era, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, 40);
+            let tools = answers[0]["result"]["tools"].as_array().unwrap();
+            assert_eq!((tools.len(), &tools[3]["name"]), (40, &json!(fourth)));
+        }
+    }
+
+    #[test]
+    fn a_child_of_the_newer_era_shakes_no_hands_and_takes_calls_that_say_of_themselves_what_they_must() {
+        let call = |meta: Value| {
+            let params = json!({"name":"echo","arguments":{"text":"a"},"_meta":meta});
+            json!({"jsonrpc":"2.0","id":1,"method":"tools/call","params":params}).to_string()
+        };
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let lines = [
+            json!({"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}).to_string(),
+            json!({"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":meta}}).to_string(),
+            call(json!({})),
+            call(meta),
+        ];
+        let answers = talk_as(Era::Modern, &lines.join("\n"), TOOLS);
+        assert_eq!(answers[0]["error"]["code"], -32601);
+        assert_eq!(answers[1]["result"]["supportedVersions"], json!([MODERN]));
+        assert_eq!(answers[2]["error"]["code"], -32602);
+        assert_eq!(answers[3]["result"], json!({"resultType":"complete","content":[{"type":"text","text":"a"}]}));
+    }
+
+    #[test]
+    fn ask_asks_and_does_not_answer() {
+        let lines = [
+            json!({"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"ask","arguments":{"text":""}}})
+                .to_string(),
+            json!({"jsonrpc":"2.0","id":7,"result":{"action":"cancel"}}).to_string(),
+        ];
+        let said = talk(&lines.join("\n"), TOOLS);
+        assert_eq!((said.len(), &said[0]["method"], &said[0]["id"]), (1, &json!("elicitation/create"), &json!(7)));
     }
 }

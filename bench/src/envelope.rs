@@ -1,4 +1,4 @@
-//! The JSON-RPC envelope as the child and the floor need it: borrowed, with the id kept as it was written.
+//! The JSON-RPC envelope as the child, the floor and clients of 2026-07-28 need it: borrowed, with the id kept as it was written.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

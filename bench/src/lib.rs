@@ -13,6 +13,7 @@ pub mod floor;
 mod addr;
 mod cores;
 mod envelope;
+mod era;
 mod fleet;
 mod http;
 mod load;

@@ -3,12 +3,14 @@
 mod calls;
 mod cold_start;
 mod equal_ids;
+mod eras;
 mod idle;
 mod killed;
 mod large;
 mod latency;
 mod leak;
 mod list;
+mod parked;
 mod plan;
 mod routes;
 mod series;
@@ -19,6 +21,7 @@ use std::io::Write as _;
 
 pub(crate) use self::cold_start::cold_start;
 pub(crate) use self::equal_ids::equal_ids;
+pub(crate) use self::eras::eras;
 pub(crate) use self::idle::idle;
 pub(crate) use self::killed::killed;
 pub(crate) use self::large::large;

@@ -1,5 +1,6 @@
 //! A client's session with a target: `initialize`, calls one after another, an orderly end.
 
+mod modern;
 mod pipe;
 mod sse;
 mod streamable;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub(crate) use self::modern::Modern;
 pub(crate) use self::pipe::Pipe;
 pub(crate) use self::sse::{Sse, Stream};
 pub(crate) use self::streamable::Streamable;
@@ -30,11 +32,35 @@ pub(crate) enum Endpoint {
     Streamable {
         addr: SocketAddr,
         path: &'static str,
+        revision: &'static str,
     },
     Sse {
         addr: SocketAddr,
         path: &'static str,
     },
+    /// Streamable HTTP of 2026-07-28: nothing is opened but a connection.
+    Modern {
+        addr: SocketAddr,
+        path: &'static str,
+        /// What clients can be asked: JSON.
+        capabilities: &'static str,
+    },
+}
+
+impl Endpoint {
+    /// Streamable HTTP of the revision that everything speaks.
+    pub(crate) fn streamable(addr: SocketAddr, path: &'static str) -> Self {
+        Self::Streamable { addr, path, revision: REVISION }
+    }
+
+    /// Over which revision hands are shaken, if they are.
+    fn handshake(&self) -> Option<&'static str> {
+        match self {
+            Self::Streamable { revision, .. } => Some(revision),
+            Self::Pipe { .. } | Self::Sse { .. } => Some(REVISION),
+            Self::Modern { .. } => None,
+        }
+    }
 }
 
 /// An open session of any transport.
@@ -43,13 +69,16 @@ pub(crate) enum Session {
     Pipe(Pipe),
     Streamable(Streamable),
     Sse(Sse),
+    Modern(Modern),
 }
 
 impl Session {
-    /// Connects and shakes hands.
+    /// Connects, and shakes hands where that is done.
     pub(crate) async fn open(endpoint: &Endpoint) -> anyhow::Result<Self> {
         let mut session = Self::connect(endpoint).await?;
-        session.shake_hands().await.context("cannot initialize a session")?;
+        if let Some(revision) = endpoint.handshake() {
+            session.shake_hands(revision).await.context("cannot initialize a session")?;
+        }
         Ok(session)
     }
 
@@ -57,14 +86,19 @@ impl Session {
     pub(crate) async fn connect(endpoint: &Endpoint) -> anyhow::Result<Self> {
         Ok(match endpoint {
             Endpoint::Pipe { program } => Self::Pipe(Pipe::open(program)?),
-            Endpoint::Streamable { addr, path } => Self::Streamable(Streamable::open(*addr, path).await?),
+            Endpoint::Streamable { addr, path, revision } => {
+                Self::Streamable(Streamable::open(*addr, path, revision).await?)
+            }
             Endpoint::Sse { addr, path } => Self::Sse(Sse::open(*addr, path).await?),
+            Endpoint::Modern { addr, path, capabilities } => {
+                Self::Modern(Modern::open(*addr, path, capabilities).await?)
+            }
         })
     }
 
-    async fn shake_hands(&mut self) -> anyhow::Result<()> {
+    async fn shake_hands(&mut self, revision: &str) -> anyhow::Result<()> {
         let initialize = format!(
-            r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{REVISION}","capabilities":{{}},"clientInfo":{{"name":"bench","version":"1"}}}}}}"#
+            r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{revision}","capabilities":{{}},"clientInfo":{{"name":"bench","version":"1"}}}}}}"#
         );
         let answer = self.request(0, initialize.as_bytes()).await?;
         Answer::parse(&answer)?.result()?;
@@ -77,6 +111,7 @@ impl Session {
             Self::Pipe(pipe) => pipe.request(id, message).await,
             Self::Streamable(streamable) => streamable.request(id, message).await,
             Self::Sse(sse) => sse.request(id, message).await,
+            Self::Modern(modern) => modern.request(id, message).await,
         }
     }
 
@@ -85,6 +120,7 @@ impl Session {
             Self::Pipe(pipe) => pipe.send(message).await,
             Self::Streamable(streamable) => streamable.notify(message).await,
             Self::Sse(sse) => sse.notify(message).await,
+            Self::Modern(_) => bail!("there is nothing to be told of without a session"),
         }
     }
 
@@ -94,6 +130,7 @@ impl Session {
             Self::Pipe(_) => 0,
             Self::Streamable(streamable) => streamable.strays,
             Self::Sse(sse) => sse.strays,
+            Self::Modern(modern) => modern.strays(),
         }
     }
 
@@ -108,7 +145,7 @@ impl Session {
     pub(crate) async fn close(self) -> anyhow::Result<()> {
         match self {
             Self::Streamable(streamable) => streamable.close().await,
-            Self::Pipe(_) | Self::Sse(_) => Ok(()),
+            Self::Pipe(_) | Self::Sse(_) | Self::Modern(_) => Ok(()),
         }
     }
 }

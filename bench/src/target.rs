@@ -1,5 +1,6 @@
 //! The targets: what can be called, and the programs behind it.
 
+pub(crate) mod eras;
 pub(crate) mod floor;
 pub(crate) mod ours;
 pub(crate) mod peers;
@@ -49,7 +50,7 @@ impl Target {
     }
 
     pub(crate) fn streamable(name: &'static str, addr: SocketAddr, path: &'static str, roles: &[Role]) -> Self {
-        Self::new(name, Endpoint::Streamable { addr, path }, roles)
+        Self::new(name, Endpoint::streamable(addr, path), roles)
     }
 
     pub(crate) fn sse(name: &'static str, addr: SocketAddr, path: &'static str, roles: &[Role]) -> Self {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use crate::echo::TOOLS;
+use crate::era::Era;
 use crate::fleet::Setup;
 use crate::process::Process;
 use crate::report::{Bound, Findings};
@@ -27,9 +28,10 @@ const STEP: Duration = Duration::from_micros(200);
 type Programs = [(&'static str, Option<Bound>, fn(&Setup, SocketAddr) -> anyhow::Result<Command>)];
 
 const PROGRAMS: &Programs = &[
-    ("sidecar", Some(Bound::AtMost(30.0)), ours::sidecar_command),
+    ("sidecar", Some(Bound::AtMost(30.0)), |setup, addr| ours::sidecar_command(setup, addr, Mode::Shared, Era::Legacy)),
     ("gateway", Some(Bound::AtMost(50.0)), |setup, addr| {
-        let servers = BTreeMap::from([("echo".to_owned(), ours::server(&setup.echo, Mode::Shared, TOOLS))]);
+        let servers =
+            BTreeMap::from([("echo".to_owned(), ours::server(&setup.echo, Mode::Shared, Era::Legacy, TOOLS))]);
         ours::gateway_command(setup, addr, &servers)
     }),
     ("bridge", None, |setup, addr| Ok(floor::stdio_command(setup, &[addr.to_string()]))),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::sleep;
 
+use crate::era::Era;
 use crate::fleet::Setup;
 use crate::http::MediaType;
 use crate::load::as_f64;
@@ -39,12 +40,12 @@ pub(crate) async fn list(setup: &Setup, plan: &Plan) -> anyhow::Result<Findings>
 }
 
 async fn measure(setup: &Setup, plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
-    let entry = ours::server(&setup.echo, Mode::Shared, plan.tools);
+    let entry = ours::server(&setup.echo, Mode::Shared, Era::Legacy, plan.tools);
     let servers: BTreeMap<_, _> =
         (0..plan.servers).map(|number| (format!("server{number:02}"), entry.clone())).collect();
     let addr = free_addr()?;
     let mut gateway = Process::start("gateway", ours::gateway_command(setup, addr, &servers)?, setup.folder())?;
-    let endpoint = Endpoint::Streamable { addr, path: "/mcp" };
+    let endpoint = Endpoint::streamable(addr, "/mcp");
     let whole = usize::from(plan.servers) * usize::from(plan.tools);
     let (mut aggregate, answer, media_type) = whole_list(&endpoint, &mut gateway, whole).await?;
     let (_memory, endpoint) = from_memory(setup, &answer, media_type)?;
@@ -142,7 +143,7 @@ fn from_memory(setup: &Setup, answer: &Bytes, media_type: MediaType) -> anyhow::
     std::fs::write(&file, body).context("cannot write the answer to be sent from memory")?;
     let addr = free_addr()?;
     let process = floor::memory(setup, &addr.to_string(), &file, media_type.name())?;
-    Ok((process, Endpoint::Streamable { addr, path: "/mcp" }))
+    Ok((process, Endpoint::streamable(addr, "/mcp")))
 }
 
 /// The median time of a list in µs; each answer must be the same bytes.

@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) tools: u16,
     /// Routes, of which one is used.
     pub(crate) routes: usize,
+    /// Calls that wait for their clients, each with a process.
+    pub(crate) parked: u64,
     /// Bytes of the large result.
     pub(crate) large: usize,
     /// Times the child is killed, with calls of so many sessions under way.
@@ -51,6 +53,7 @@ impl Plan {
             servers: 50,
             tools: 40,
             routes: 1000,
+            parked: 250,
             large: 10_000_000,
             kills: 10,
             killed_sessions: 16,
@@ -73,6 +76,7 @@ impl Plan {
             servers: 3,
             tools: 4,
             routes: 10,
+            parked: 5,
             large: 1_000_000,
             kills: 2,
             killed_sessions: 4,

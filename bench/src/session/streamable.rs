@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 
-use super::{Answer, REVISION};
+use super::Answer;
 use crate::http::{Connection, Head, MediaType};
 use crate::sse::Decoder;
 
@@ -16,7 +16,10 @@ pub(crate) struct Streamable {
     connection: Connection,
     addr: SocketAddr,
     path: &'static str,
+    revision: &'static str,
     session: Option<String>,
+    /// The fields that not every client's requests have, each with its CRLF.
+    fields: String,
     head: String,
     request: Vec<u8>,
     media_type: MediaType,
@@ -24,12 +27,14 @@ pub(crate) struct Streamable {
 }
 
 impl Streamable {
-    pub(super) async fn open(addr: SocketAddr, path: &'static str) -> anyhow::Result<Self> {
+    pub(super) async fn open(addr: SocketAddr, path: &'static str, revision: &'static str) -> anyhow::Result<Self> {
         let mut session = Self {
             connection: Connection::open(addr).await?,
             addr,
             path,
+            revision,
             session: None,
+            fields: String::new(),
             head: String::new(),
             request: Vec::new(),
             media_type: MediaType::Other,
@@ -41,22 +46,25 @@ impl Streamable {
 
     /// All of a request's head but its length and the empty line.
     fn head_of(&self, method: &str) -> String {
-        let Self { addr, path, session, .. } = self;
-        let session = session
-            .as_ref()
-            .map_or(String::new(), |id| format!("Mcp-Session-Id: {id}\r\nMCP-Protocol-Version: {REVISION}\r\n"));
+        let Self { addr, path, fields, .. } = self;
         format!(
             "{method} {path} HTTP/1.1\r\nHost: {addr}\r\nContent-Type: application/json\r\n\
-             Accept: application/json, text/event-stream\r\n{session}"
+             Accept: application/json, text/event-stream\r\n{fields}"
         )
+    }
+
+    /// Gives further requests these header fields.
+    pub(super) fn say(&mut self, fields: String) {
+        self.fields = fields;
+        self.head = self.head_of("POST");
     }
 
     pub(super) async fn request(&mut self, id: u64, message: &[u8]) -> anyhow::Result<Bytes> {
         let head = self.post(message).await?;
         self.media_type = head.media_type;
         if let Some(session) = head.session.filter(|_| self.session.is_none()) {
+            self.say(format!("Mcp-Session-Id: {session}\r\nMCP-Protocol-Version: {}\r\n", self.revision));
             self.session = Some(session);
-            self.head = self.head_of("POST");
         }
         match (head.status, head.media_type) {
             (200, MediaType::Json) => {
@@ -115,10 +123,15 @@ impl Streamable {
 
     /// The same session over a new connection.
     pub(crate) async fn again(&self) -> anyhow::Result<Self> {
-        let mut session = Self::open(self.addr, self.path).await?;
+        let mut session = Self::open(self.addr, self.path, self.revision).await?;
         session.session.clone_from(&self.session);
-        session.head.clone_from(&self.head);
+        session.say(self.fields.clone());
         Ok(session)
+    }
+
+    /// Whether the target has given it a session.
+    pub(super) fn has_session(&self) -> bool {
+        self.session.is_some()
     }
 
     /// The form of the last answer.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Role, Target, free_addr};
 use crate::echo::TOOLS;
+use crate::era::Era;
 use crate::fleet::{Setup, Started};
 use crate::process::Process;
 
@@ -37,11 +38,16 @@ pub(crate) struct Gateway {
     pub(crate) addr: SocketAddr,
 }
 
-/// The command that starts a sidecar in front of the child.
-pub(crate) fn sidecar_command(setup: &Setup, listen: SocketAddr) -> anyhow::Result<Command> {
+/// The command that starts a sidecar in front of a child of that era.
+pub(crate) fn sidecar_command(setup: &Setup, listen: SocketAddr, mode: Mode, era: Era) -> anyhow::Result<Command> {
     let mut command = Command::new(setup.sidecar()?);
-    command.args(["serve", "--listen", &listen.to_string(), "--mode", Mode::Shared.name(), "--"]).arg(&setup.echo);
+    command.args(["serve", "--listen", &listen.to_string(), "--mode", mode.name(), "--"]);
+    command.arg(&setup.echo).arg(era_flag(era));
     Ok(command)
+}
+
+fn era_flag(era: Era) -> String {
+    format!("--era={}", era.name())
 }
 
 /// The command that starts a gateway with these servers and an empty state directory.
@@ -61,14 +67,16 @@ pub(crate) fn gateway_command(
 }
 
 /// A server's entry in the configuration.
-pub(crate) fn server(echo: &Path, mode: Mode, tools: u16) -> Value {
-    json!({ "command": echo, "args": [format!("--tools={tools}")], "process": { "mode": mode.name() } })
+pub(crate) fn server(echo: &Path, mode: Mode, era: Era, tools: u16) -> Value {
+    let args = [era_flag(era), format!("--tools={tools}")];
+    json!({ "command": echo, "args": args, "process": { "mode": mode.name() } })
 }
 
 /// A sidecar alone.
 pub(crate) async fn start_sidecar(setup: &Setup) -> anyhow::Result<Started> {
     let addr = free_addr()?;
-    let mut process = Process::start("sidecar", sidecar_command(setup, addr)?, setup.folder())?;
+    let mut process =
+        Process::start("sidecar", sidecar_command(setup, addr, Mode::Shared, Era::Legacy)?, setup.folder())?;
     let roles = [Role::of(&process)];
     let targets = vec![
         Target::streamable("sidecar /mcp", addr, "/mcp", &roles),
@@ -87,10 +95,14 @@ pub(crate) async fn start_gateway(setup: &Setup, mode: Mode) -> anyhow::Result<G
 pub(crate) async fn start_gateway_with(setup: &Setup, mode: Mode, others: usize) -> anyhow::Result<Gateway> {
     let suspended = json!({ "command": setup.echo, "suspend": true });
     let others = (0..others).map(|number| (format!("other{number:04}"), suspended.clone()));
-    let echo = ("echo".to_owned(), server(&setup.echo, mode, TOOLS));
-    let servers: BTreeMap<_, _> = others.chain([echo]).collect();
+    let echo = ("echo".to_owned(), server(&setup.echo, mode, Era::Legacy, TOOLS));
+    start_gateway_of(setup, &others.chain([echo]).collect()).await
+}
+
+/// The same with these servers, one of which must be the child, as `echo`.
+pub(crate) async fn start_gateway_of(setup: &Setup, servers: &BTreeMap<String, Value>) -> anyhow::Result<Gateway> {
     let addr = free_addr()?;
-    let mut process = Process::start("gateway", gateway_command(setup, addr, &servers)?, setup.folder())?;
+    let mut process = Process::start("gateway", gateway_command(setup, addr, servers)?, setup.folder())?;
     let [per_server, _, aggregate, _] = gateway_targets(addr, &[]);
     per_server.ready(&mut process).await?;
     aggregate.ready(&mut process).await?;
