@@ -1,6 +1,7 @@
 //! A client of 2026-07-28: each request stands alone, and says of itself in headers and envelope what it must.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
@@ -200,6 +201,29 @@ pub fn client(sidecar: &Sidecar) -> ModernClient {
 /// The text that a tool has answered with; empty when it is no text.
 pub fn text(result: &Value) -> &str {
     result["content"][0]["text"].as_str().unwrap_or_default()
+}
+
+/// Opens a stream of the changes that are `wanted`; with what was agreed.
+///
+/// # Errors
+/// When it is refused.
+pub async fn listen(client: &ModernClient, wanted: Value) -> Result<(EventStream, Value)> {
+    let opened = client.open("subscriptions/listen", json!({"notifications": wanted})).await?;
+    let mut events = opened.into_events().await?;
+    let first = message(&mut events).await?;
+    ensure!(first["method"] == "notifications/subscriptions/acknowledged", "{first}");
+    Ok((events, first["params"].clone()))
+}
+
+/// What a list, one page of it, names: by names or addresses.
+///
+/// # Errors
+/// When it is refused, or none.
+pub async fn names(client: &ModernClient, method: &str, key: &str) -> Result<BTreeSet<String>> {
+    let list = client.result(method, json!({})).await?;
+    let items = list[key].as_array().context("a list")?;
+    let name = |item: &Value| ["uri", "uriTemplate", "name"].iter().find_map(|key| item[*key].as_str()).map(Into::into);
+    Ok(items.iter().filter_map(name).collect())
 }
 
 /// The next message of a stream.

@@ -8,7 +8,7 @@ use e2e::http::http;
 use serde_json::json;
 
 /// Every variable that `mcp-gateway serve --help` tells of, with a value for it; but for those that say where files are.
-const VARIABLES: [(&str, &str); 22] = [
+const VARIABLES: [(&str, &str); 23] = [
     ("MCP_ADMIN", "127.0.0.1:0"),
     ("MCP_ALLOW_ANONYMOUS", "1"),
     ("MCP_ALLOWED_ORIGIN", "https://app.example"),
@@ -24,6 +24,7 @@ const VARIABLES: [(&str, &str); 22] = [
     ("MCP_MAX_BODY_BYTES", "1000000"),
     ("MCP_MAX_STREAMS_PER_PRINCIPAL", "50"),
     ("MCP_NAMESPACES", "team,other"),
+    ("MCP_NO_PREFIX", "true"),
     ("MCP_PUBLIC_HOST", "gate.example"),
     ("MCP_PUBLIC_URL", "https://gate.example"),
     ("MCP_QUERY_KEYS", "true"),

@@ -5,20 +5,12 @@ use anyhow::Result;
 use e2e::fixture::remote::Remote;
 use e2e::fixture::{MODERN, ODD_RESULT};
 use e2e::harness::{Gateway, Launch, Sidecar, fixture};
-use e2e::modern::{ModernClient, cancelled_one, client, message, text};
-use e2e::sse::EventStream;
+use e2e::modern::{ModernClient, cancelled_one, client, listen, message, text};
 use e2e::{PATIENCE, eventually};
 use serde_json::{Value, json};
 
 async fn sidecar(flags: &[&str]) -> Result<Sidecar> {
     Sidecar::fixture(flags, &[]).await
-}
-
-async fn listen(modern: &ModernClient, wanted: Value) -> Result<EventStream> {
-    let opened = modern.open("subscriptions/listen", json!({"notifications": wanted})).await?;
-    let mut events = opened.into_events().await?;
-    anyhow::ensure!(message(&mut events).await?["method"] == "notifications/subscriptions/acknowledged");
-    Ok(events)
 }
 
 #[tokio::test]
@@ -92,8 +84,8 @@ async fn progress_log_lines_and_cancellation_belong_to_their_request() {
 async fn a_stream_of_changes_is_made_of_what_the_server_tells() {
     let sidecar = sidecar(&[]).await.unwrap();
     let modern = client(&sidecar);
-    let mut tools = listen(&modern, json!({"toolsListChanged": true})).await.unwrap();
-    let mut watched = listen(&modern, json!({"resourceSubscriptions": ["fixture://watched"]})).await.unwrap();
+    let (mut tools, _) = listen(&modern, json!({"toolsListChanged": true})).await.unwrap();
+    let (mut watched, _) = listen(&modern, json!({"resourceSubscriptions": ["fixture://watched"]})).await.unwrap();
     modern.tool("add_tool", json!({"name": "new"})).await.unwrap();
     assert_eq!(text(&modern.tool("touch", json!({"uri": "fixture://watched"})).await.unwrap()), "told");
     for (events, method, id) in
@@ -129,7 +121,7 @@ async fn a_server_elsewhere_is_used_by_either_of_its_transports() {
         let sidecar = Sidecar::remote(&[], &remote.url(path)).await.unwrap();
         let modern = client(&sidecar);
         assert_eq!(text(&modern.tool("echo", json!({"text": "hi"})).await.unwrap()), "hi", "{speaks}");
-        let mut tools = listen(&modern, json!({"toolsListChanged": true})).await.unwrap();
+        let (mut tools, _) = listen(&modern, json!({"toolsListChanged": true})).await.unwrap();
         modern.tool("add_tool", json!({"name": "new"})).await.unwrap();
         assert_eq!(message(&mut tools).await.unwrap()["method"], "notifications/tools/list_changed", "{speaks}");
     }
