@@ -36,7 +36,8 @@ impl WithKey {
     /// When `url` is none, or no port is free.
     pub async fn start(url: &str, key: &str) -> Result<Self> {
         let uri: Uri = url.parse()?;
-        let address = uri.authority().context("an address has a host")?.to_string();
+        let host = uri.host().context("an address has a host")?;
+        let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
         let beyond = Arc::new(Beyond { address, authorization: format!("Bearer {key}").parse()? });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
