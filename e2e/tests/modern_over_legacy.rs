@@ -7,7 +7,7 @@ use e2e::fixture::{MODERN, ODD_RESULT};
 use e2e::harness::{Gateway, Launch, Sidecar, fixture};
 use e2e::modern::{ModernClient, cancelled_one, client, listen, message, text};
 use e2e::{PATIENCE, eventually};
-use serde_json::{Value, json};
+use serde_json::json;
 
 async fn sidecar(flags: &[&str]) -> Result<Sidecar> {
     Sidecar::fixture(flags, &[]).await
