@@ -34,8 +34,8 @@ const CHECK_SECONDS: &str = "120";
 /// How long a cell may take.
 const CELL: Duration = Duration::from_secs(600);
 
-/// Rows that run at a time, over all tests of a file: in each is a client's runtime beside several servers, and most of the time it
-/// waits.
+/// Rows that run at a time, over all tests of a file: in each is a client's runtime beside several servers, and most of
+/// the time it waits.
 static TURNS: Semaphore = Semaphore::const_new(3);
 
 /// By which address a server is used.

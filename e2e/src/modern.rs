@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::fixture::MODERN;
-use crate::harness::Sidecar;
+use crate::harness::{Gateway, Sidecar};
 use crate::http::{Opened, open};
 use crate::sse::{Event, EventStream};
 use crate::{PATIENCE, eventually, within};
@@ -196,6 +196,11 @@ pub async fn cancelled_one(client: &ModernClient) -> Result<()> {
 /// A client of this sidecar.
 pub fn client(sidecar: &Sidecar) -> ModernClient {
     ModernClient::new(sidecar.url("/mcp"))
+}
+
+/// A client of all servers of this gateway together.
+pub fn of_all(gateway: &Gateway) -> ModernClient {
+    ModernClient::new(gateway.url("/mcp"))
 }
 
 /// The text that a tool has answered with; empty when it is no text.

@@ -304,11 +304,8 @@ async fn tasks_of_2025_11_25_are_found_again_by_ids_that_say_whose_they_are() {
 
 #[tokio::test]
 async fn a_gateway_without_prefixes_shows_names_as_servers_have_them_and_tells_those_apart_that_two_have() {
-    let config = json!({"mcpServers": {"a": fixture(&[]), "b": fixture(&["--declare", "prompts"])}}).to_string();
-    let gateway = Gateway::start_with(&config, |launch| launch.args(["--no-prefix"])).await.unwrap();
-    for server in ["a", "b"] {
-        gateway.wait_status(server, "ready").await.unwrap();
-    }
+    let servers = json!({"a": fixture(&[]), "b": fixture(&["--declare", "prompts"])});
+    let gateway = Gateway::serving_with(&servers, |launch| launch.args(["--no-prefix"])).await.unwrap();
     let client = HttpClient::connect(&gateway.url("/mcp"), "2025-11-25").await.unwrap();
     assert_eq!(client.tool_text("echo", json!({"text": "é"})).await.unwrap(), "é");
     assert_eq!(client.tool_text("a-echo", json!({"text": "é"})).await.unwrap(), "é");

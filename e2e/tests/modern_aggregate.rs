@@ -4,26 +4,20 @@ use std::collections::BTreeSet;
 
 use e2e::harness::{Gateway, fixture};
 use e2e::http::http;
-use e2e::modern::{Answer, ModernClient, listen, message, names, text};
+use e2e::modern::{Answer, ModernClient, listen, message, names, of_all, text};
 use e2e::{PATIENCE, eventually};
 use serde_json::{Value, json};
 
 const SERVER_KEY: &str = "mcpgateway.dev/server";
 
-/// A gateway with a server of each era.
 async fn gateway() -> Gateway {
-    let servers = json!({"old": fixture(&[]), "new": fixture(&["--era", "modern"])});
-    Gateway::serving(&servers).await.expect("both become ready")
-}
-
-fn client(gateway: &Gateway) -> ModernClient {
-    ModernClient::new(gateway.url("/mcp"))
+    Gateway::of_both_eras().await.expect("both become ready")
 }
 
 #[tokio::test]
 async fn a_gateway_is_discovered_as_one_server_that_offers_what_its_servers_do() {
     let gateway = gateway().await;
-    let found = client(&gateway).result("server/discover", json!({})).await.unwrap();
+    let found = of_all(&gateway).result("server/discover", json!({})).await.unwrap();
     assert_eq!((&found["supportedVersions"], &found["resultType"]), (&json!(["2026-07-28"]), &json!("complete")));
     assert_eq!((&found["ttlMs"], &found["cacheScope"]), (&json!(0), &json!("private")));
     let capabilities = json!({
@@ -38,11 +32,11 @@ async fn a_gateway_is_discovered_as_one_server_that_offers_what_its_servers_do()
     // All of its servers say how long their lists hold.
     let new = Gateway::serving(&json!({"new": fixture(&["--era", "modern"])})).await.unwrap();
     for method in ["server/discover", "tools/list"] {
-        let answer = client(&new).result(method, json!({})).await.unwrap();
+        let answer = of_all(&new).result(method, json!({})).await.unwrap();
         assert_eq!((&answer["ttlMs"], &answer["cacheScope"]), (&json!(5000), &json!("private")), "{method}");
     }
     let few = Gateway::serving(&json!({"few": fixture(&["--declare", "tools"])})).await.unwrap();
-    let found = client(&few).result("server/discover", json!({})).await.unwrap();
+    let found = of_all(&few).result("server/discover", json!({})).await.unwrap();
     assert!(found["capabilities"]["resources"]["subscribe"].is_null(), "{found}");
     assert!(found["capabilities"]["logging"].is_null() && found["capabilities"]["extensions"].is_null(), "{found}");
 }
@@ -54,7 +48,7 @@ async fn the_lists_of_all_servers_are_one_in_pages_that_say_how_long_they_hold()
         "new": fixture(&["--era", "modern", "--extra-tools", "600"]),
     });
     let gateway = Gateway::serving(&servers).await.unwrap();
-    let modern = client(&gateway);
+    let modern = of_all(&gateway);
     let (mut tools, mut cursor, mut pages) = (BTreeSet::new(), json!(""), 0);
     while !cursor.is_null() {
         let page = modern.result("tools/list", json!({ "cursor": cursor })).await.unwrap();
@@ -79,7 +73,7 @@ async fn the_lists_of_all_servers_are_one_in_pages_that_say_how_long_they_hold()
 #[tokio::test]
 async fn a_call_goes_to_its_server_under_the_name_that_it_has_there() {
     let gateway = gateway().await;
-    let modern = client(&gateway);
+    let modern = of_all(&gateway);
     for server in ["old", "new"] {
         let result = modern.tool(&format!("{server}-echo"), json!({"text": "hi"})).await.unwrap();
         assert_eq!((text(&result), &result["resultType"]), ("hi", &json!("complete")));
@@ -109,7 +103,7 @@ async fn a_call_goes_to_its_server_under_the_name_that_it_has_there() {
 #[tokio::test]
 async fn a_list_that_changed_for_a_client_leaves_its_other_lists_as_they_were() {
     let gateway = Gateway::serving(&json!({"made": fixture(&["--like-everything"])})).await.unwrap();
-    let able = client(&gateway).capabilities(json!({"sampling": {}}));
+    let able = of_all(&gateway).capabilities(json!({"sampling": {}}));
     let offered = async || {
         let tools = names(&able, "tools/list", "tools").await.ok()?;
         tools.contains("made-trigger-sampling-request").then_some(())
@@ -150,9 +144,9 @@ async fn headers_must_say_what_the_body_says_and_those_for_arguments_are_passed_
         let params = json!({"name": "new-route", "arguments": {"region": "eu"}});
         client.post("tools/call", params).await.unwrap().outcome().unwrap()
     };
-    assert_eq!(route(client(&gateway).header("mcp-param-region", "eu")).await, (200, 0));
-    assert_eq!(route(client(&gateway).header("mcp-param-region", "us")).await, (400, -32020));
-    assert_eq!(route(client(&gateway)).await, (400, -32020));
+    assert_eq!(route(of_all(&gateway).header("mcp-param-region", "eu")).await, (200, 0));
+    assert_eq!(route(of_all(&gateway).header("mcp-param-region", "us")).await, (400, -32020));
+    assert_eq!(route(of_all(&gateway)).await, (400, -32020));
     for method in ["GET", "DELETE"] {
         let answer = http(method, &gateway.url("/mcp"), &[("mcp-protocol-version", "2026-07-28")], "").await.unwrap();
         assert_eq!(answer.status, 405, "{method}");
@@ -163,7 +157,7 @@ async fn headers_must_say_what_the_body_says_and_those_for_arguments_are_passed_
 async fn progress_and_log_lines_come_before_the_answer() {
     let gateway = gateway().await;
     let modern =
-        client(&gateway).meta("progressToken", json!("p")).meta("io.modelcontextprotocol/logLevel", json!("info"));
+        of_all(&gateway).meta("progressToken", json!("p")).meta("io.modelcontextprotocol/logLevel", json!("info"));
     let call = async |tool: String, arguments: Value| -> Answer {
         modern.post("tools/call", json!({"name": tool, "arguments": arguments})).await.unwrap()
     };
@@ -179,7 +173,7 @@ async fn progress_and_log_lines_come_before_the_answer() {
 #[tokio::test]
 async fn resources_prompts_and_what_completes_them_lead_to_their_servers_and_back() {
     let gateway = gateway().await;
-    let modern = client(&gateway);
+    let modern = of_all(&gateway);
     for server in ["old", "new"] {
         let uri = format!("{server}+fixture://item/5");
         let read = modern.result("resources/read", json!({ "uri": uri })).await.unwrap();
@@ -215,7 +209,7 @@ async fn resources_prompts_and_what_completes_them_lead_to_their_servers_and_bac
 #[tokio::test]
 async fn what_a_server_wants_to_know_is_a_result_and_its_state_comes_back_as_it_was() {
     let gateway = gateway().await;
-    let modern = client(&gateway).capabilities(json!({"elicitation": {"form": {}}}));
+    let modern = of_all(&gateway).capabilities(json!({"elicitation": {"form": {}}}));
     let mut params = json!({"name": "new-elicit", "arguments": {"message": "user?"}});
     let asked = modern.result("tools/call", params.clone()).await.unwrap();
     assert_eq!(asked["resultType"], "input_required");
@@ -230,7 +224,7 @@ async fn what_a_server_wants_to_know_is_a_result_and_its_state_comes_back_as_it_
 #[tokio::test]
 async fn a_client_that_goes_has_cancelled_its_request() {
     let gateway = gateway().await;
-    let modern = client(&gateway).meta("progressToken", json!(1));
+    let modern = of_all(&gateway).meta("progressToken", json!(1));
     for server in ["old", "new"] {
         let params = json!({"name": format!("{server}-progress"), "arguments": {"steps": 1000, "ms": 20}});
         let mut events = modern.open("tools/call", params).await.unwrap().into_events().await.unwrap();
@@ -250,7 +244,7 @@ async fn a_server_that_does_not_work_fails_its_own_calls_and_no_list() {
     let gateway = gateway().await;
     let once = json!({"command": "/bin/sh", "args": ["-c", "exit 3"]});
     gateway.deploy(&json!({"dead": once})).await.unwrap();
-    let modern = client(&gateway);
+    let modern = of_all(&gateway);
     let list = modern.result("tools/list", json!({})).await.unwrap();
     assert_eq!(list["_meta"]["mcpgateway.dev/unavailable"], json!(["dead"]));
     assert!(names(&modern, "tools/list", "tools").await.unwrap().contains("new-echo"));
@@ -264,13 +258,13 @@ async fn a_server_that_does_not_work_fails_its_own_calls_and_no_list() {
 #[tokio::test]
 async fn a_client_is_shown_what_servers_offer_to_those_with_its_capabilities() {
     let gateway = gateway().await;
-    let able = client(&gateway).capabilities(json!({"sampling": {}}));
+    let able = of_all(&gateway).capabilities(json!({"sampling": {}}));
     eventually(PATIENCE, "the tool for clients that can sample", async || {
         names(&able, "tools/list", "tools").await.ok()?.contains("old-needs_sampling").then_some(())
     })
     .await
     .unwrap();
-    assert!(!names(&client(&gateway), "tools/list", "tools").await.unwrap().contains("old-needs_sampling"));
+    assert!(!names(&of_all(&gateway), "tools/list", "tools").await.unwrap().contains("old-needs_sampling"));
 }
 
 #[tokio::test]
@@ -278,7 +272,7 @@ async fn what_a_client_makes_a_server_offer_is_told_listed_and_can_be_called() {
     let era = |era| fixture(&["--era", era]);
     let servers = json!({"old": era("legacy"), "both": era("first"), "new": era("modern")});
     let gateway = Gateway::serving(&servers).await.unwrap();
-    let modern = client(&gateway);
+    let modern = of_all(&gateway);
     for server in ["old", "both", "new"] {
         let (mut events, _) = listen(&modern, json!({"toolsListChanged": true})).await.unwrap();
         modern.tool(&format!("{server}-add_tool"), json!({"name": "made"})).await.unwrap();
@@ -295,5 +289,5 @@ async fn clients_of_both_eras_use_one_address() {
     let gateway = gateway().await;
     let legacy = HttpClient::connect(&gateway.url("/mcp"), "2025-11-25").await.unwrap();
     assert_eq!(legacy.tool_text("old-echo", json!({"text": "hi"})).await.unwrap(), "hi");
-    assert_eq!(text(&client(&gateway).tool("old-echo", json!({"text": "hi"})).await.unwrap()), "hi");
+    assert_eq!(text(&of_all(&gateway).tool("old-echo", json!({"text": "hi"})).await.unwrap()), "hi");
 }

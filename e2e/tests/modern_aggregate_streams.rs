@@ -5,26 +5,20 @@ use std::collections::BTreeSet;
 use e2e::PATIENCE;
 use e2e::harness::{Gateway, fixture};
 use e2e::http::http;
-use e2e::modern::{ModernClient, listen, message, names, text};
+use e2e::modern::{listen, message, names, of_all, text};
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 const SUBSCRIPTION_KEY: &str = "io.modelcontextprotocol/subscriptionId";
 
-/// A gateway with a server of each era.
 async fn gateway() -> Gateway {
-    let servers = json!({"old": fixture(&[]), "new": fixture(&["--era", "modern"])});
-    Gateway::serving(&servers).await.expect("both become ready")
-}
-
-fn client(gateway: &Gateway) -> ModernClient {
-    ModernClient::new(gateway.url("/mcp"))
+    Gateway::of_both_eras().await.expect("both become ready")
 }
 
 #[tokio::test]
 async fn a_stream_tells_when_servers_come_and_go() {
     let gateway = gateway().await;
-    let modern = client(&gateway);
+    let modern = of_all(&gateway);
     let wanted = json!({"toolsListChanged": true, "promptsListChanged": true, "resourcesListChanged": true});
     let (mut events, agreed) = listen(&modern, wanted.clone()).await.unwrap();
     assert_eq!((&agreed["notifications"], &agreed["_meta"][SUBSCRIPTION_KEY]), (&wanted, &json!(1)));
@@ -48,7 +42,7 @@ async fn a_stream_tells_when_servers_come_and_go() {
 #[tokio::test]
 async fn one_stream_tells_of_resources_of_several_servers() {
     let gateway = gateway().await;
-    let modern = client(&gateway);
+    let modern = of_all(&gateway);
     let watched = ["old+fixture://watched", "new+fixture://watched"];
     let wanted = json!({"resourceSubscriptions": ["none+x://y", watched[0], watched[1], "x://y"]});
     let (mut events, agreed) = listen(&modern, wanted).await.unwrap();
@@ -67,7 +61,7 @@ async fn one_stream_tells_of_resources_of_several_servers() {
 #[tokio::test]
 async fn a_stream_goes_on_when_a_server_is_replaced_and_tells_that_something_may_have_changed() {
     let gateway = gateway().await;
-    let modern = client(&gateway);
+    let modern = of_all(&gateway);
     let (mut events, _) = listen(&modern, json!({"resourceSubscriptions": ["new+fixture://watched"]})).await.unwrap();
     let pid: i32 = text(&modern.tool("new-pid", json!({})).await.unwrap()).parse().unwrap();
     kill_process(gateway.sidecar_of(pid), Signal::KILL).unwrap();
@@ -84,7 +78,7 @@ async fn a_stream_goes_on_when_a_server_is_replaced_and_tells_that_something_may
 #[tokio::test]
 async fn a_stream_ends_in_order_when_the_gateway_stops() {
     let mut gateway = gateway().await;
-    let (mut events, _) = listen(&client(&gateway), json!({"toolsListChanged": true})).await.unwrap();
+    let (mut events, _) = listen(&of_all(&gateway), json!({"toolsListChanged": true})).await.unwrap();
     gateway.signal(Signal::TERM).unwrap();
     let end = message(&mut events).await.unwrap();
     assert_eq!((&end["id"], &end["result"]["resultType"]), (&json!(1), &json!("complete")));
@@ -95,7 +89,7 @@ async fn a_stream_ends_in_order_when_the_gateway_stops() {
 #[tokio::test]
 async fn tasks_are_found_again_by_ids_that_say_whose_they_are() {
     let gateway = gateway().await;
-    let modern = client(&gateway).capabilities(json!({"extensions": {"io.modelcontextprotocol/tasks": {}}}));
+    let modern = of_all(&gateway).capabilities(json!({"extensions": {"io.modelcontextprotocol/tasks": {}}}));
     let task = modern.tool("new-later", json!({})).await.unwrap();
     assert_eq!((&task["resultType"], &task["status"]), (&json!("task"), &json!("working")));
     let id = task["taskId"].clone();

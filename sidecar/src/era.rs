@@ -105,12 +105,12 @@ impl Eras {
         })
     }
 
-    fn with<T>(&self, doubts: u64, use_it: impl FnOnce(&mut Known) -> T) -> T {
+    fn with<T>(&self, doubts: u64, look: impl FnOnce(&mut Known) -> T) -> T {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.doubts < doubts {
             *known = Known { doubts, ..Known::default() };
         }
-        use_it(&mut known)
+        look(&mut known)
     }
 }
 

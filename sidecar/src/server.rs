@@ -119,7 +119,8 @@ impl<C: Connect> Server<C> {
     async fn find_out(&self, over: CancellationToken) -> Result<Option<Exchanges>, Loss> {
         let Inner { source, stop, tasks, .. } = &*self.0;
         let Some(mut link) = source.disposable().await? else { return Ok(None) };
-        let answer = speaks_modern(&mut link).await;
+        // Where asking takes no process, who made the link has asked.
+        let answer = if C::ASKS_FREELY { Some(true) } else { speaks_modern(&mut link).await };
         tasks.spawn(link.stop());
         // Who shakes hands need not answer anything before. Who does not may only be slow to start: it is asked again.
         let shakes_hands = self.0.state.now().catalogue.is_some();

@@ -64,7 +64,23 @@ impl Gateway {
     /// # Errors
     /// As [`Self::start`], and when one does not become ready.
     pub async fn serving(servers: &Value) -> Result<Self> {
-        let gateway = Self::start(&json!({"mcpServers": servers})).await?;
+        Self::serving_with(servers, |launch| launch).await
+    }
+
+    /// With a server of each era, `old` and `new`, when both are ready.
+    ///
+    /// # Errors
+    /// As [`Self::serving`].
+    pub async fn of_both_eras() -> Result<Self> {
+        Self::serving(&json!({"old": fixture(&[]), "new": fixture(&["--era", "modern"])})).await
+    }
+
+    /// As [`Self::serving`], with the launch changed by `prepare`.
+    ///
+    /// # Errors
+    /// As [`Self::serving`].
+    pub async fn serving_with(servers: &Value, prepare: impl FnOnce(Launch) -> Launch) -> Result<Self> {
+        let gateway = Self::start_with(&json!({"mcpServers": servers}).to_string(), prepare).await?;
         for name in servers.as_object().into_iter().flat_map(Map::keys) {
             gateway.wait_status(name, "ready").await?;
         }

@@ -87,20 +87,18 @@ pub(super) fn route(lists: &Merged, provisional: bool, message: &Message) -> Res
         let found = by_name(lists, names, provisional, &raw.1, what)?;
         Route::new(lists, message, raw.0, found).ok_or_else(|| Refusal::Params(format!("Unknown {what}: {}", raw.1)))
     };
-    let addressed = |path: &[&str]| {
-        let (raw, uri) = string(message, path, "the resource's `uri`")?;
-        let found = resolve_uri(&uri, |server| lists.members.contains_key(server));
-        let route = found.and_then(|found| Route::new(lists, message, raw, found));
-        route.ok_or(Refusal::NoResource(uri))
+    // Addresses of resources and ids of tasks say whose they are.
+    let of_server = |path: &[&str], what: &str, missing: fn(String) -> Refusal| {
+        let (raw, exposed) = string(message, path, what)?;
+        let found = resolve_uri(&exposed, |server| lists.members.contains_key(server));
+        found.and_then(|found| Route::new(lists, message, raw, found)).ok_or_else(|| missing(exposed))
     };
-    let task = || {
-        let (raw, id) = string(message, &["taskId"], "the task's id")?;
-        let found = resolve_uri(&id, |server| lists.members.contains_key(server));
-        let route = found.and_then(|found| Route::new(lists, message, raw, found));
-        route.ok_or_else(|| Refusal::Params("Unknown task: it has ended, or never was".to_owned()))
-    };
+    let addressed = |path: &[&str]| of_server(path, "the resource's `uri`", Refusal::NoResource);
+    let unknown_task = |_| Refusal::Params("Unknown task: it has ended, or never was".to_owned());
     match message.method() {
-        "tasks/get" | "tasks/cancel" | "tasks/result" | "tasks/update" => task(),
+        "tasks/get" | "tasks/cancel" | "tasks/result" | "tasks/update" => {
+            of_server(&["taskId"], "the task's id", unknown_task)
+        }
         "tools/call" => named(&lists.tool_names, &["name"], "tool"),
         "prompts/get" => named(&lists.prompt_names, &["name"], "prompt"),
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => addressed(&["uri"]),

@@ -40,13 +40,22 @@ pub struct ModernLink {
     waiting: VecDeque<Message>,
     waiting_bytes: usize,
     running: FuturesUnordered<Abortable<BoxFuture<'static, RequestId>>>,
-    /// Ends requests that nobody waits for any more; and whether it is a stream of changes.
-    calls: HashMap<RequestId, (AbortHandle, bool)>,
+    /// Ends requests that nobody waits for any more.
+    calls: HashMap<RequestId, Call>,
+    /// How many of those are no streams of changes.
+    busy: usize,
     /// Answers to what is not sent.
     refused: VecDeque<Message>,
     events: mpsc::Receiver<Event>,
     /// How often the server was doubted when the link was made.
     doubts: u64,
+}
+
+/// A request under way.
+#[derive(Debug)]
+struct Call {
+    handle: AbortHandle,
+    listens: bool,
 }
 
 impl ModernLink {
@@ -61,6 +70,7 @@ impl ModernLink {
             waiting_bytes: 0,
             running: FuturesUnordered::new(),
             calls: HashMap::new(),
+            busy: 0,
             refused: VecDeque::new(),
             events,
         }
@@ -68,13 +78,16 @@ impl ModernLink {
 
     /// Starts what may be sent now.
     fn launch(&mut self) {
-        while self.calls.values().filter(|(_, listens)| !listens).count() < MAX_CALLS {
+        while self.busy < MAX_CALLS {
             let Some(message) = self.waiting.pop_front() else { return };
             self.waiting_bytes -= message.raw().len();
             // A notification has no answer to wait for; none is defined that a client sends.
             let Some(id) = message.id() else { continue };
             let (handle, registration) = AbortHandle::new_pair();
-            self.calls.insert(id.clone(), (handle, message.method() == LISTEN));
+            let listens = message.method() == LISTEN;
+            self.release(&id);
+            self.busy += usize::from(!listens);
+            self.calls.insert(id.clone(), Call { handle, listens });
             let call = Arc::clone(&self.shared).call(id, message);
             self.running.push(Abortable::new(Box::pin(call), registration));
         }
@@ -101,8 +114,14 @@ impl ModernLink {
             let removed = self.waiting.remove(at);
             self.waiting_bytes -= removed.map_or(0, |removed| removed.raw().len());
         }
-        if let Some((call, _)) = self.calls.remove(id) {
-            call.abort();
+        self.release(id);
+    }
+
+    /// Makes room for another request, now that this one has ended or is given up.
+    fn release(&mut self, id: &RequestId) {
+        if let Some(Call { handle, listens }) = self.calls.remove(id) {
+            handle.abort();
+            self.busy -= usize::from(!listens);
         }
     }
 }
@@ -135,7 +154,7 @@ impl Link for ModernLink {
                 Some(event) = self.events.recv() => return event,
                 ended = self.running.next(), if !self.running.is_empty() => {
                     if let Some(Ok(id)) = ended {
-                        self.calls.remove(&id);
+                        self.release(&id);
                     }
                 }
             }
